@@ -1,0 +1,63 @@
+"""Named things that can be built: our own table plus what other packages add through entry points."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any
+
+from ganbench.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name. `target` is `module:object`, imported only when it is asked for."""
+
+    name: str
+    target: str
+    summary: str
+    paper: str = ""
+
+
+class Registry:
+    """Entries by name; an installed package adds its own under the entry-point group `group`.
+
+    Our own names win over an entry point of the same name, so that a result's name keeps its meaning.
+    """
+
+    def __init__(self, group: str, kind: str, entries: Sequence[Entry]) -> None:
+        self.group = group
+        self.kind = kind
+        self._own = {entry.name: entry for entry in entries}
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        installed = {
+            point.name: Entry(point.name, point.value, f"from {point.dist.name if point.dist else 'a plug-in'}")
+            for point in entry_points(group=self.group)
+        }
+        return {**installed, **self._own}
+
+    def names(self) -> list[str]:
+        """Every known name, ours first and in the table's order."""
+        return [*self._own, *(name for name in self._entries if name not in self._own)]
+
+    def entries(self) -> list[Entry]:
+        return [self._entries[name] for name in self.names()]
+
+    def entry(self, name: str) -> Entry:
+        """The entry called `name`; raises `UserError` naming the nearest known one."""
+        if name in self._own:  # spares the scan of installed packages
+            return self._own[name]
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown_name(self.kind, name, self.names()) from None
+
+    def load(self, name: str) -> Any:
+        """The object behind `name`, imported now."""
+        module, _, attribute = self.entry(name).target.partition(":")
+        return getattr(importlib.import_module(module), attribute)

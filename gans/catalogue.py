@@ -1,0 +1,171 @@
+"""The named variants: where each lives, its paper, and its two presets side by side.
+
+`author` holds the paper's own settings (METHODS: what its algorithm box and its public code say); `common`
+gives every variant the same networks, batch and latent, so that a comparison measures the recipe and not the
+budget. What defines a variant (objective, constraint, n_critic, the ratio of the two rates) is kept in both.
+
+Free of torch: a sweep resolves its thousands of configurations from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ganbench.errors import unknown_name
+from ganbench.registry import Entry, Registry
+from gans.recipe import Recipe
+
+VARIANTS = Registry(
+    "ganbench.gans",
+    "variant",
+    [
+        Entry("vanilla", "gans.vanilla:Vanilla", "minimax loss, saturating generator", "Goodfellow et al. 2014"),
+        Entry(
+            "nonsaturating", "gans.nonsaturating:NonSaturating", "generator maximises log D(G(z))", "Goodfellow 2014"
+        ),
+        Entry("lsgan", "gans.lsgan:LSGAN", "least squares on raw outputs", "Mao et al. 2017"),
+        Entry("wgan", "gans.wgan:WGAN", "Wasserstein critic, weights clipped", "Arjovsky et al. 2017"),
+        Entry("wgan-gp", "gans.wgan_gp:WGANGP", "Wasserstein critic, gradient penalty", "Gulrajani et al. 2017"),
+        Entry("sngan", "gans.sngan:SNGAN", "hinge loss, spectrally normalised critic", "Miyato et al. 2018"),
+        Entry("ttur", "gans.ttur:TTUR", "two time scales: the discriminator learns faster", "Heusel et al. 2017"),
+        Entry(
+            "progressive", "gans.progressive:Progressive", "networks grow from 4×4, fading each block in", "Karras 2018"
+        ),
+    ],
+)
+
+# One network, batch and latent for all; rates raised over the authors' for budgets of minutes instead of days.
+_COMMON = Recipe(batch_size=64, latent_dim=64, width=32, ema_decay=0.99, lr_generator=1e-3, lr_discriminator=1e-3)
+_DCGAN = Recipe(batch_size=128, latent_dim=100, width=64, lr_generator=2e-4, lr_discriminator=2e-4)
+
+
+def _recipe(base: Recipe, **changes: object) -> Recipe:
+    return Recipe.model_validate({**base.model_dump(), **changes})
+
+
+PRESETS: Mapping[str, Mapping[str, Recipe]] = {
+    "vanilla": {
+        "author": _recipe(_DCGAN, objective="minimax"),
+        "common": _recipe(_COMMON, objective="minimax"),
+    },
+    "nonsaturating": {
+        "author": _recipe(_DCGAN, objective="nonsaturating"),
+        "common": _recipe(_COMMON, objective="nonsaturating"),
+    },
+    "lsgan": {
+        "author": _recipe(_DCGAN, objective="least-squares", batch_size=64),
+        "common": _recipe(_COMMON, objective="least-squares"),
+    },
+    "wgan": {
+        "author": _recipe(
+            _DCGAN,
+            objective="wasserstein",
+            constraint="clip",
+            n_critic=5,
+            optimizer="rmsprop",
+            lr_generator=5e-5,
+            lr_discriminator=5e-5,
+            batch_size=64,
+        ),
+        "common": _recipe(
+            _COMMON,
+            objective="wasserstein",
+            constraint="clip",
+            n_critic=5,
+            optimizer="rmsprop",
+        ),
+    },
+    "wgan-gp": {
+        "author": _recipe(
+            _DCGAN,
+            objective="wasserstein",
+            constraint="gradient-penalty",
+            n_critic=5,
+            beta1=0.0,
+            beta2=0.9,
+            lr_decay="linear",
+            batch_size=64,
+            latent_dim=128,
+        ),
+        "common": _recipe(
+            _COMMON,
+            objective="wasserstein",
+            constraint="gradient-penalty",
+            n_critic=5,
+            beta1=0.0,
+            beta2=0.9,
+            lr_decay="linear",
+        ),
+    },
+    "sngan": {
+        "author": _recipe(
+            _DCGAN,
+            objective="hinge",
+            constraint="spectral-norm",
+            n_critic=5,
+            beta1=0.0,
+            beta2=0.9,
+            lr_decay="linear",
+            batch_size=64,
+            latent_dim=128,
+        ),
+        "common": _recipe(
+            _COMMON,
+            objective="hinge",
+            constraint="spectral-norm",
+            n_critic=5,
+            beta1=0.0,
+            beta2=0.9,
+            lr_decay="linear",
+        ),
+    },
+    "ttur": {
+        "author": _recipe(
+            _DCGAN,
+            objective="wasserstein",
+            constraint="gradient-penalty",
+            beta1=0.0,
+            beta2=0.9,
+            lr_generator=1e-4,
+            lr_discriminator=3e-4,
+            batch_size=64,
+            latent_dim=128,
+        ),
+        "common": _recipe(_COMMON, objective="nonsaturating", lr_generator=5e-4, lr_discriminator=2e-3),
+    },
+    "progressive": {
+        "author": _recipe(
+            _DCGAN,
+            objective="wasserstein",
+            constraint="gradient-penalty",
+            network="progressive",
+            beta1=0.0,
+            beta2=0.99,
+            lr_generator=1e-3,
+            lr_discriminator=1e-3,
+            batch_size=16,
+            latent_dim=512,
+            drift=0.001,
+        ),
+        "common": _recipe(
+            _COMMON,
+            objective="wasserstein",
+            constraint="gradient-penalty",
+            network="progressive",
+            beta1=0.0,
+            beta2=0.99,
+            drift=0.001,
+        ),
+    },
+}
+"""Recipe by variant and preset. A third party's variant carries its own as the class attribute `presets`."""
+
+
+def preset(variant: str, name: str = "common") -> Recipe:
+    """The recipe of a variant's preset; raises `UserError` for a name that is not known."""
+    VARIANTS.entry(variant)
+    presets = PRESETS[variant] if variant in PRESETS else VARIANTS.load(variant).presets
+    if name not in presets:
+        raise unknown_name(f"preset of {variant}", name, presets)
+    recipe: Recipe = presets[name]
+    return recipe

@@ -1,0 +1,274 @@
+"""The game itself: two players, their counters, the generator's moving average, and sampling."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ganbench.seeds import derive
+from gans import constraints, objectives
+from gans.growth import Stage, fade_real, stage
+from gans.networks import networks
+from gans.recipe import Recipe
+from gans.updates import alternate
+
+SAMPLE_BLOCK = 64
+"""Samples are always drawn and generated in whole blocks, so that sample i depends on (seed, i) alone."""
+
+HEALTH_EVERY = 50
+"""Rounds between two looks at gradient norms and the discriminator's accuracy, which cost more than the losses."""
+
+
+@dataclass
+class Counters:
+    """What has been spent. Lightning's `global_step` counts every optimizer's step, so these are our own."""
+
+    images: int = 0
+    """Real images shown to the discriminator: the budget's unit."""
+    d_steps: int = 0
+    g_steps: int = 0
+    seconds: float = 0.0
+    """Device seconds of training alone, without evaluation."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Scalars of one round, still on the device (reading them would stall it)."""
+
+    images: int
+    values: Mapping[str, Tensor]
+
+
+class GAN(pl.LightningModule):
+    """A generator and a discriminator (or critic) that play one recipe's game.
+
+    `training_step` takes a list of rounds, each a list of `n_critic` batches of real images: float32
+    (B, C, H, W) in [−1, 1], or points (B, D). All losses are functions of logits.
+
+    Args:
+        recipe: the point in objective × constraint × update × network.
+        shape: (C, H, W) of images or (D,) of points.
+        total_images: the budget in real images, over which learning rates decay and networks grow.
+        seed: root of every random draw of the training (weights, latents, penalty's t).
+
+    Raises:
+        UserError: no network fits the shape.
+    """
+
+    presets: ClassVar[Mapping[str, Recipe]] = {}
+    """Recipes by preset name; needed only from a third party's variant (ours are in gans/catalogue.py)."""
+
+    def __init__(self, recipe: Recipe, *, shape: tuple[int, ...], total_images: int = 100_000, seed: int = 0) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.recipe = recipe
+        self.shape = shape
+        self.total_images = total_images
+        self.seed = seed
+        self.counters = Counters()
+        self.objective = objectives.build(recipe)
+        self.constraint = constraints.build(recipe)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "weights"))
+            self.generator, self.discriminator = networks(recipe, shape)
+            self.constraint.prepare(self.discriminator)
+        self.ema_generator = copy.deepcopy(self.generator).requires_grad_(False).eval()
+        self.grows = hasattr(self.generator, "set_stage")
+        self._records: list[Record] = []
+        self._optimizer_states: list[dict[str, Any]] | None = None
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._enter_stage()
+
+    # --- the game
+
+    def training_step(self, rounds: Sequence[Sequence[Tensor]], batch_idx: int) -> None:  # noqa: ARG002 (Lightning's)
+        """Play the given rounds. Tiny networks get many rounds per call: Lightning's own cost is paid once."""
+        start = time.perf_counter()
+        for reals in rounds:
+            self._enter_stage()
+            alternate(self, reals)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.counters.seconds += time.perf_counter() - start
+
+    def discriminator_step(self, real: Tensor) -> None:
+        """One step of the discriminator on real images at full size and as many fresh fakes."""
+        optimizer = self._optimizer(1)
+        self._decay(optimizer, self.recipe.lr_discriminator)
+        if self.grows:
+            real = fade_real(real, self.stage)
+        with torch.no_grad():
+            fake = self.generator(self._latent(len(real), "latent/discriminator", self.counters.d_steps))
+        with parametrize.cached():  # a spectral norm is then one power iteration a step, not one a forward pass
+            real_logits = self.discriminator(real)
+            fake_logits = self.discriminator(fake)
+            loss = self.objective.discriminator_loss(real_logits, fake_logits)
+            noise = self._stream("penalty", self.counters.d_steps)
+            penalty = self.constraint.penalty(self.discriminator, real, fake, generator=noise)
+        values = {"loss/discriminator": loss.detach()}
+        if penalty is not None:
+            loss = loss + penalty
+            values["loss/penalty"] = penalty.detach()
+        if self.recipe.drift:
+            loss = loss + self.recipe.drift * real_logits.float().square().mean()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        self.constraint.after_step(self.discriminator)
+        if self._looks_at_health:
+            values["health/accuracy_real"] = (real_logits.detach() > 0).float().mean()
+            values["health/accuracy_fake"] = (fake_logits.detach() < 0).float().mean()
+            values["health/gradient_discriminator"] = _gradient_norm(self.discriminator)
+        self.counters.d_steps += 1
+        self.counters.images += len(real)
+        self._records.append(Record(self.counters.images, values))
+
+    def generator_step(self) -> None:
+        """One step of the generator on a fresh batch of latents, then of its moving average."""
+        optimizer = self._optimizer(0)
+        self._decay(optimizer, self.recipe.lr_generator)
+        latent = self._latent(self.recipe.batch_size, "latent/generator", self.counters.g_steps)
+        self.discriminator.requires_grad_(False)  # its weights' gradients would be computed and thrown away
+        loss = self.objective.generator_loss(self.discriminator(self.generator(latent)))
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self.discriminator.requires_grad_(True)
+        optimizer.step()
+        values = {"loss/generator": loss.detach()}
+        if self._looks_at_health:
+            values["health/gradient_generator"] = _gradient_norm(self.generator)
+        self.counters.g_steps += 1
+        self._average()
+        self._records.append(Record(self.counters.images, values))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average of the generator, its start-up bias removed by a decay that grows with t."""
+        t = self.counters.g_steps
+        decay = min(self.recipe.ema_decay, (1 + t) / (10 + t))
+        torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
+        for average, current in zip(self.ema_generator.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(current)
+
+    @property
+    def _looks_at_health(self) -> bool:
+        return self.counters.g_steps % HEALTH_EVERY == 0
+
+    # --- growth
+
+    @property
+    def stage(self) -> Stage:
+        """The progressive schedule's place: a pure function of the images shown, so that a resume cannot lose it."""
+        return stage(
+            self.counters.images,
+            total_images=self.total_images,
+            start_size=self.recipe.start_size,
+            final_size=self.shape[-1],
+            fade_share=self.recipe.fade_share,
+        )
+
+    def _enter_stage(self) -> None:
+        if self.grows:
+            now = self.stage
+            for network in (self.generator, self.ema_generator, self.discriminator):
+                network.set_stage(now.size, now.alpha)
+
+    # --- randomness
+
+    def _stream(self, purpose: str, step: int) -> torch.Generator:
+        """The generator of one draw, named by purpose and step: no state to save, nobody disturbs anybody."""
+        return torch.Generator().manual_seed(derive(self.seed, purpose, step, self.global_rank))
+
+    def _latent(self, n: int, purpose: str, step: int) -> Tensor:
+        return torch.randn(n, self.recipe.latent_dim, generator=self._stream(purpose, step)).to(self.device)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, seed: int = 0, weights: Literal["ema", "raw"] = "ema") -> Tensor:
+        """`n` samples as a float32 CPU tensor: (n, C, H, W) in [−1, 1], or points (n, D).
+
+        Sample i depends on (seed, i) only: not on n, nor on the batch. BatchNorm uses its running statistics;
+        the module's modes and the global random state are left as they were. A network that is still growing
+        gives its stage's images, enlarged to full size by nearest neighbour.
+        """
+        network = self.ema_generator if weights == "ema" else self.generator
+        was_training = network.training
+        network.eval()
+        try:
+            blocks = [network(latent) for latent in self._sample_latents(n, seed)]
+        finally:
+            network.train(was_training)
+        out = torch.cat(blocks)[:n].float().cpu() if blocks else torch.empty(0, *self.shape)
+        if len(self.shape) == 1:
+            return out
+        if out.shape[1:] != self.shape:
+            out = nn.functional.interpolate(out, size=self.shape[1:])
+        return out.clamp(-1, 1).contiguous()
+
+    def _sample_latents(self, n: int, seed: int) -> Iterator[Tensor]:
+        for block in range(-(-n // SAMPLE_BLOCK)):
+            stream = torch.Generator().manual_seed(derive(seed, "sample", block))
+            yield torch.randn(SAMPLE_BLOCK, self.recipe.latent_dim, generator=stream).to(self.device)
+
+    # --- optimisers and state
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The generator's optimizer, then the discriminator's."""
+        recipe = self.recipe
+        players = ((self.generator, recipe.lr_generator), (self.discriminator, recipe.lr_discriminator))
+        self._optimizers = [self._build_optimizer(player, rate) for player, rate in players]
+        for optimizer, state in zip(self._optimizers, self._optimizer_states or (), strict=False):
+            optimizer.load_state_dict(state)
+        return self._optimizers
+
+    def _build_optimizer(self, player: nn.Module, rate: float) -> torch.optim.Optimizer:
+        if self.recipe.optimizer == "rmsprop":
+            return torch.optim.RMSprop(player.parameters(), lr=rate)
+        # fused: a fifth faster on a CPU for small networks, where the optimizer is a third of the step
+        return torch.optim.Adam(player.parameters(), lr=rate, betas=(self.recipe.beta1, self.recipe.beta2), fused=True)
+
+    def _optimizer(self, player: int) -> Any:
+        return self.optimizers()[player]  # type: ignore[index]
+
+    def _decay(self, optimizer: Any, rate: float) -> None:
+        if self.recipe.lr_decay == "linear":
+            share = max(0.0, 1 - self.counters.images / self.total_images)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+
+    def drain(self) -> list[Record]:
+        """The records since the last call; the caller reads the scalars, once for many rounds."""
+        records, self._records = self._records, []
+        return records
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Counters travel inside `state_dict`, so that weights can never be loaded without their stage."""
+        return asdict(self.counters)
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        self.counters = Counters(**state)
+        self._enter_stage()
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything an exact resume needs: weights, averages, counters, both optimisers. Safe for `weights_only`."""
+        return {
+            "model": self.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a `training_state`; the optimisers' part waits until Lightning asks for the optimisers."""
+        self.load_state_dict(state["model"])
+        self._optimizer_states = list(state["optimizers"])
+
+
+def _gradient_norm(player: nn.Module) -> Tensor:
+    gradients = [p.grad for p in player.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

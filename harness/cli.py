@@ -1,0 +1,338 @@
+"""The command line. Nothing heavy is imported until a command needs it: help costs a tenth of a second.
+
+Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 some trial or check failed, 2 a mistake
+in what was asked.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ganbench import __version__
+from ganbench.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.config import TrackingConfig
+
+app = typer.Typer(
+    help="Train GAN recipes under one budget, score them under one protocol, and see which is better, how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+sweep_app = typer.Typer(help="Run, watch and list sweeps.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sweep_app, name="sweep")
+
+ASK_ABOVE = 1000
+"""Trials from which a sweep is asked about before it starts."""
+
+Assignments = Annotated[
+    list[str] | None, typer.Argument(metavar="[key=value]...", help="Any field of the config, such as gan.n_critic=5.")
+]
+Wandb = Annotated[
+    Literal["auto", "online", "offline", "disabled"],
+    typer.Option("--wandb", help="auto: online when logged in and reachable, else offline."),
+]
+Project = Annotated[str, typer.Option(help="W&B project.")]
+Private = Annotated[bool, typer.Option("--private", help="Keep host, command line, git and system facts out of W&B.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+# --- training and sampling
+
+
+@app.command()
+def train(
+    assignments: Assignments = None,
+    gan: Annotated[str | None, typer.Option(help="Variant; `ganbench list gans` names them.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Embedded dataset, image folder, zip or npz.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network pair; `ganbench list networks`.")] = None,
+    images: Annotated[int | None, typer.Option(help="Budget: real images shown to the discriminator.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of the config; the options above win over it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<variant>-<dataset>-<id>.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; results are equal for equal counts only.")] = 1,
+    device: Device = "auto",
+    wandb: Wandb = "auto",
+    project: Project = "ganbench",
+    private: Private = False,
+) -> None:
+    """Train one variant and score it; an interrupted run continues, a finished one is only shown."""
+    from harness.config import check_names, load_config_file, parse_assignments, resolve, trial_id
+
+    options = {"gan": gan, "dataset": dataset, "network": network, "images": images, "seed": seed}
+    raw = {
+        **(load_config_file(config) if config else {}),
+        **{key: value for key, value in options.items() if value is not None},
+        **parse_assignments(assignments or []),
+    }
+    resolved = resolve(raw)
+    check_names(resolved)
+    folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
+    _set_threads(threads)
+
+    from harness.experiment import run_trial
+    from harness.sweep.progress import open_view
+
+    key, label = trial_id(resolved), f"{resolved.gan.name} on {resolved.data.name} seed {resolved.seed}"
+    with open_view({key: resolved.images}, before=0) as view:
+        view.started(key, label)
+        scores = run_trial(
+            resolved,
+            folder,
+            tracking=_tracking(wandb, project, private),
+            progress=lambda facts: view.advanced(key, facts),
+            device=device,
+        )
+    typer.echo(_score_table(scores["results"]))
+    typer.echo(f"run: {folder}")
+
+
+@app.command()
+def sample(
+    source: Annotated[Path, typer.Argument(help="A trial's folder or a checkpoint.")],
+    out: Annotated[Path, typer.Option(help="A .png (grid), a .npz, or a folder for one PNG per image.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
+    weights: Annotated[Literal["ema", "raw"], typer.Option(help="Moving average or last weights.")] = "ema",
+) -> None:
+    """Draw samples from a trained generator."""
+    from harness.generators import load_generator, save_samples
+
+    gan, config = load_generator(source)
+    save_samples(gan.sample(n, seed=seed, weights=weights), out, config)
+    typer.echo(out)
+
+
+# --- scores
+
+
+@app.command()
+def evaluate(
+    real: Annotated[str, typer.Option(help="Dataset, image folder, zip or npz.")],
+    fake: Annotated[str, typer.Option(help="A trial's folder, a checkpoint, an image folder, zip or npz.")],
+    metrics: Annotated[str | None, typer.Option(help="Comma-separated; `ganbench list metrics`. Default: all.")] = None,
+    features: Annotated[str, typer.Option(help="Feature network; `ganbench list features`.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="The feature network's weights file.")] = None,
+    n: Annotated[int, typer.Option("-n", min=2, help="Fake samples per draw.")] = 1000,
+    size: Annotated[int | None, typer.Option(help="Side to which both sides' images are resized.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Scores and protocol as JSON.")] = False,
+) -> None:
+    """Score a generator or a set of images against a dataset's held-out split."""
+    from harness.generators import evaluate_source
+
+    result = evaluate_source(
+        real=real,
+        fake=fake,
+        metrics=metrics.split(",") if metrics else None,
+        features=features,
+        weights=weights,
+        n=n,
+        size=size,
+    )
+    typer.echo(json.dumps(result, indent=2) if as_json else _score_table([result]))
+
+
+# --- sweeps
+
+
+@sweep_app.command("run")
+def sweep_run(
+    spec: Annotated[Path, typer.Argument(help="A W&B sweep YAML, or the name of a shipped one (`sweep list`).")],
+    assignments: Assignments = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the sweep; default runs/<name>.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at a time; default one per core.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and stop.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also train what failed before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a large sweep.")] = False,
+    wandb: Wandb = "auto",
+    project: Project = "ganbench",
+    private: Private = False,
+) -> None:
+    """Train every trial of a sweep that is not done yet, then write and print the comparison."""
+    from harness.config import check_names, parse_assignments
+    from harness.results import recipe_labels
+    from harness.sweep import shipped
+    from harness.sweep.folder import prepare
+    from harness.sweep.scheduler import run_sweep
+    from harness.sweep.spec import read_spec
+
+    sweep = read_spec(shipped.find(spec), parse_assignments(assignments or []))
+    for config in {trial.model_copy(update={"seed": 0}).model_dump_json(): trial for trial in sweep.trials}.values():
+        check_names(config)
+    if dry_run:
+        for trial, label in zip(sweep.trials, recipe_labels(sweep.trials), strict=True):
+            typer.echo(f"{label} seed {trial.seed}: {trial.images:,} images of {trial.data.name}")
+        return
+    if len(sweep.trials) > ASK_ABOVE and not yes:
+        _confirm(len(sweep.trials), sum(trial.images for trial in sweep.trials))
+    folder = out or Path("runs") / sweep.name
+    prepare(folder, sweep)
+    outcome = run_sweep(
+        folder, tracking=_tracking(wandb, project, private, group=folder.name), jobs=jobs, retry_failed=retry_failed
+    )
+    if outcome.interrupted:
+        typer.echo(f"stopped; the same command continues where it was ({folder})", err=True)
+        raise typer.Exit(outcome.exit_code)
+    index = _write_report([folder])
+    typer.echo(index.with_name("table.md").read_text())
+    typer.echo(f"report: {index}")
+    if outcome.failed:
+        typer.echo(f"{len(outcome.failed)} trials failed; `ganbench sweep status {folder}` says why", err=True)
+    raise typer.Exit(outcome.exit_code)
+
+
+@sweep_app.command("status")
+def sweep_status(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per trial.")] = False,
+) -> None:
+    """What each trial of a sweep is doing, and why any failed."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from harness.sweep.folder import status
+
+    rows = status(folder)
+    if as_json:
+        typer.echo("\n".join(json.dumps(asdict(row)) for row in rows))
+        return
+    width = max(len(row.label) for row in rows)
+    for row in rows:
+        share = f"{row.images / row.total_images:4.0%}"
+        reason = f"  {row.reason}" if row.reason else ""
+        typer.echo(f"{row.id}  {row.label:<{width}}  {row.state:<11} {share}  {row.seconds:7.1f} s{reason}")
+    typer.echo(", ".join(f"{count} {state}" for state, count in Counter(row.state for row in rows).items()))
+
+
+@sweep_app.command("list")
+def sweep_list() -> None:
+    """The sweeps that are shipped with ganbench."""
+    from harness.sweep import shipped
+    from harness.sweep.spec import read_spec
+
+    specs = [read_spec(path) for path in shipped.specs()]
+    for spec in specs:
+        typer.echo(f"{spec.name:<12} {len(spec.trials):>4} trials  {spec.description}")
+
+
+# --- reports
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Sweep or trial folders.")],
+    fmt: Annotated[
+        Literal["md", "tex", "csv", "html"], typer.Option("--format", help="What is printed (html: its path).")
+    ] = "md",
+    out: Annotated[Path | None, typer.Option(help="Where it is written; default <folder>/report.")] = None,
+) -> None:
+    """Write the comparison: table.md, table.tex, table.csv, figures and index.html."""
+    index = _write_report(folders, out)
+    typer.echo(index if fmt == "html" else index.with_name(f"table.{fmt}").read_text())
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Literal["gans", "networks", "datasets", "features", "metrics"], typer.Argument()],
+) -> None:
+    """Everything that can be named, one line each with its paper."""
+    from harness.listing import lines
+
+    typer.echo("\n".join(lines(what)))
+
+
+@app.command()
+def doctor() -> None:
+    """Device, versions, feature weights, W&B mode, disk, and a self-test of the metrics."""
+    from harness.doctor import diagnose
+
+    healthy, text = diagnose()
+    typer.echo(text)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sync(folder: Annotated[Path, typer.Argument(help="A sweep's or trial's folder.")]) -> None:
+    """Push offline W&B runs and say which did not arrive."""
+    from harness.sync import sync as push
+
+    results = push(folder)
+    for result in results:
+        typer.echo(f"{'arrived' if result.arrived else 'missing'}  {result.run_dir}  {result.message}".rstrip())
+    if not all(result.arrived for result in results):
+        raise typer.Exit(1)
+
+
+# --- helpers
+
+
+def _tracking(mode: str, project: str, private: bool, *, group: str | None = None) -> TrackingConfig:
+    from harness.config import TrackingConfig
+
+    return TrackingConfig.model_validate({"mode": mode, "project": project, "private": private, "group": group})
+
+
+def _confirm(trials: int, images: int) -> None:
+    """Ask before a sweep that was perhaps not meant to be so large; where nobody can answer, refuse."""
+    text = f"{trials:,} trials, {images:,} real images to be shown in all"
+    if not sys.stdin.isatty():
+        raise UserError(f"this sweep is large ({text}): add --yes to run it")
+    if not typer.confirm(f"This sweep has {text}. Run it?", err=True):
+        raise typer.Exit(2)
+
+
+def _set_threads(threads: int) -> None:
+    """Before torch is imported: its OpenMP reads the environment once. PASSIVE: idle threads do not spin."""
+    os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE")
+
+
+def _write_report(folders: list[Path], out: Path | None = None) -> Path:
+    from harness.results import collect
+    from reports import write
+
+    return write(collect(folders), out or folders[0] / "report")
+
+
+def _score_table(results: list[dict[str, Any]]) -> str:
+    from harness.listing import score_table
+
+    return score_table(results)
+
+
+_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only", errno.EACCES: "no permission"}
+
+
+def main() -> None:
+    """Entry point: turns a user's mistake into one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"ganbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        where = error.filename or "the output folder"
+        print(
+            f"ganbench: {_DISK_ERRORS[error.errno]} at {where}: free space or give another folder with --out; "
+            "what was written before is intact",
+            file=sys.stderr,
+        )
+        sys.exit(2)

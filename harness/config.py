@@ -1,0 +1,368 @@
+"""What one trial is: a strict, immutable configuration, and how it is read from YAML and `key=value`.
+
+Free of torch, so that a sweep of thousands of trials is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from yaml.composer import ComposerError
+
+from ganbench.errors import UserError, unknown_name
+from gans.catalogue import preset as variant_preset
+from gans.recipe import Recipe
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+Preset = Literal["common", "author"]
+
+
+class GanConfig(Recipe):
+    """A variant's recipe with every option filled in: from its preset, then from what was asked for."""
+
+    model_config = _STRICT
+
+    name: str
+    """The variant (`ganbench list gans`)."""
+    preset: Preset = "common"
+    """common: every variant with the same networks, batch and latent; author: the paper's own settings."""
+
+    def recipe(self) -> Recipe:
+        """The recipe alone, as the `gans` room takes it."""
+        return Recipe.model_validate(self.model_dump(exclude={"name", "preset"}))
+
+
+class DataConfig(BaseModel):
+    """What the discriminator is shown as real."""
+
+    model_config = _STRICT
+
+    name: str
+    """A dataset's name (`ganbench list datasets`), or a path to a folder of images, a zip or an .npz."""
+    size: int | None = Field(default=None, ge=1)
+    """Side in pixels to which images are resized; null: the dataset's own."""
+    n: int | None = Field(default=None, ge=1)
+    """How many samples are taken or drawn; null: the dataset's own number."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the splits and of drawn datasets. Not the training seed: every seed of a sweep sees the same data."""
+
+
+class EvaluationConfig(BaseModel):
+    """How samples are scored."""
+
+    model_config = _STRICT
+
+    every: int | None = Field(default=None, ge=1)
+    """Real images shown between two scorings on the selection split; null: a tenth of the budget."""
+    metrics: list[str] | None = Field(default=None, min_length=1)
+    """Names of the metrics (`ganbench list metrics`); null: all that fit the data."""
+    features: str = "auto"
+    """The feature network (`ganbench list features`); auto: the one that fits the data."""
+    weights: str | None = None
+    """File with the feature network's weights, for a network that does not carry its own."""
+    n_fake: int = Field(default=1000, ge=2)
+    """Generated samples per scoring."""
+    generation_seeds: int = Field(default=3, ge=1)
+    """Independent sets of generated samples behind each reported score; their spread is reported beside it."""
+    k: int = Field(default=3, ge=1)
+    """Nearest neighbours that span the manifolds of precision and recall."""
+    splits: int = Field(default=10, ge=1)
+    """Splits of the Inception Score."""
+
+
+class TrialConfig(BaseModel):
+    """One trial. Two trials with equal configurations are the same trial (`trial_id`)."""
+
+    model_config = _STRICT
+
+    gan: GanConfig
+    data: DataConfig
+    images: int = Field(default=20_000, ge=1)
+    """The budget: real images shown to the discriminator."""
+    seed: int = Field(default=0, ge=0)
+    """Root of every random draw of the training."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+class TrackingConfig(BaseModel):
+    """Where a trial is mirrored to. No part of a trial's identity: it changes no result."""
+
+    model_config = _STRICT
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto: online when logged in to W&B and it can be reached, else offline."""
+    project: str = "ganbench"
+    """The W&B project."""
+    entity: str | None = None
+    """The W&B user or team; null: the account's default."""
+    group: str | None = None
+    """The W&B group of the run; a sweep sets its own name."""
+    private: bool = False
+    """Keep the host's name, the command, the code and system facts out of what is sent."""
+
+
+_ALIASES = {"gan": "gan.name", "network": "gan.network", "dataset": "data.name"}
+"""Short ways to say the options that every sweep names."""
+
+_SECTIONS: dict[str, type[BaseModel]] = {"gan": GanConfig, "data": DataConfig, "evaluation": EvaluationConfig}
+
+OPTIONS: tuple[str, ...] = (
+    *(name for name in TrialConfig.model_fields if name not in _SECTIONS),
+    *(f"{section}.{name}" for section, model in _SECTIONS.items() for name in model.model_fields),
+)
+"""Every option's dotted key."""
+
+_KNOWN = frozenset(OPTIONS)
+
+
+# --- from a raw mapping to a trial
+
+
+def resolve(raw: Mapping[str, Any]) -> TrialConfig:
+    """A complete trial from nested or dotted keys; what is not given comes from the variant's preset and the defaults.
+
+    Resolving the dump of a resolved trial gives the same trial.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one), a value of the wrong type or out of range, an unknown
+            variant, or a budget too small for one round of the game.
+    """
+    nested: dict[str, Any] = {section: {} for section in _SECTIONS}
+    for key, value in merge(raw).items():
+        section, _, name = key.rpartition(".")
+        (nested[section] if section else nested)[name] = value
+    gan = nested["gan"]
+    name, preset = gan.get("name"), gan.get("preset", "common")
+    if isinstance(name, str) and preset in get_args(Preset):
+        nested["gan"] = {**variant_preset(name, preset).model_dump(), **gan}
+    try:
+        config = TrialConfig.model_validate(nested)
+    except ValidationError as error:
+        raise UserError(_sentence(error.errors(include_url=False, include_context=True)[0])) from None
+    batch, n_critic = config.gan.batch_size, config.gan.n_critic
+    if config.images < batch * n_critic:
+        raise UserError(
+            f"images={config.images} pays for no round of the game: one shows gan.batch_size {batch} × gan.n_critic "
+            f"{n_critic} = {batch * n_critic} real images; raise images or lower gan.batch_size"
+        )
+    if config.evaluation.every is None:
+        evaluation = config.evaluation.model_copy(update={"every": max(config.images // 10, batch)})
+        config = config.model_copy(update={"evaluation": evaluation})
+    return config
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One flat mapping of dotted keys from nested, dotted or aliased ones; a later layer wins.
+
+    >>> merge({"gan": {"name": "wgan", "n_critic": 5}}, {"gan.n_critic": 1, "dataset": "digits"})
+    {'gan.name': 'wgan', 'gan.n_critic': 1, 'data.name': 'digits'}
+
+    Raises:
+        UserError: an unknown key, or one layer that gives the same option twice.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        flat: dict[str, Any] = {}
+        for key, value in _leaves(layer):
+            name = _ALIASES.get(key, key)
+            if name not in _KNOWN:
+                raise _unknown_option(key)
+            if name in flat:
+                raise UserError(f"option {name} is given twice, as {_show(flat[name])} and as {_show(value)}: keep one")
+            flat[name] = value
+        merged.update(flat)
+    return merged
+
+
+def _leaves(mapping: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if not isinstance(key, str):
+            raise UserError(f"option {prefix}{_show(key)}: an option's name is text, so put it in quotes")
+        name = prefix + key
+        if isinstance(value, Mapping) and (value or name in _SECTIONS):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _unknown_option(key: str) -> UserError:
+    if key in _SECTIONS:
+        return UserError(f"option {key!r} is a group: give one of {', '.join(_options_of(key))}")
+    last = key.rpartition(".")[2]
+    near = [option for option in OPTIONS if option.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, [*OPTIONS, *_ALIASES], n=1, cutoff=0.6)
+    if not near:  # `n_critics` is far from `gan.n_critic` but near to its last part
+        lasts = {option.rpartition(".")[2]: option for option in OPTIONS}
+        near = [lasts[name] for name in difflib.get_close_matches(last, lasts, n=1)]
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(OPTIONS)}"
+    return UserError(f"unknown option {key!r}: {hint}")
+
+
+def _options_of(section: str) -> Iterable[str]:
+    return (f"{section}.{name}" for name in _SECTIONS[section].model_fields)
+
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list, such as [fid, kid]",
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """One of pydantic's errors as a sentence: the dotted key, what is allowed, and what was given."""
+    key = ".".join(map(str, error["loc"]))
+    kind, given = error["type"], _show(error["input"])
+    limits = error.get("ctx", {})
+    if kind == "missing":
+        alias = next((alias for alias, option in _ALIASES.items() if option == key), key)
+        return f"option {key} is missing: give it as {alias}=…"
+    if kind in _TYPES:
+        return f"{key} must be {_TYPES[kind]}: got {given}"
+    if kind == "literal_error":
+        return f"{key} must be {limits['expected']}: got {given}"
+    if kind == "too_short":
+        return f"{key} must name at least one: got {given}"
+    for bound, words in {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}.items():
+        if bound in limits:
+            return f"{key} must be {words} {limits[bound]:g}: got {given}"
+    return f"{key}: {error['msg']} (got {given})"
+
+
+def _show(value: object) -> str:
+    """A value as YAML would say it, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# --- identity and names
+
+
+def trial_id(config: TrialConfig) -> str:
+    """Twelve hexadecimal digits that name the trial: a hash of its resolved configuration."""
+    text = json.dumps(config.model_dump(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_names(config: TrialConfig) -> None:
+    """Refuse names that only a started trial would miss: network, dataset, metrics, features and the weights' file.
+
+    Imports nothing heavy, so that a sweep can be refused before its first trial. `resolve` has checked the variant.
+
+    Raises:
+        UserError: naming the nearest known name.
+    """
+    from gans.networks import NETWORKS
+    from harness.data.catalogue import DATASETS
+    from metrics.catalogue import METRICS
+    from metrics.features import FEATURES
+
+    if config.gan.network != "auto":
+        NETWORKS.entry(config.gan.network)
+    if config.data.name not in DATASETS.names() and not Path(config.data.name).exists():
+        raise UserError(f"{unknown_name('dataset', config.data.name, DATASETS.names())}; and no file has that path")
+    known = [metric.name for metric in METRICS]
+    for name in config.evaluation.metrics or ():
+        if name not in known:
+            raise unknown_name("metric", name, known)
+    if config.evaluation.features != "auto":
+        FEATURES.entry(config.evaluation.features)
+    if config.evaluation.weights is not None and not Path(config.evaluation.weights).is_file():
+        raise UserError(f"evaluation.weights: no file at {config.evaluation.weights}")
+
+
+# --- from text
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number (YAML 1.1 takes it for text) and refuses a key that is given twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise ComposerError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+                seen.add(key.value)
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that `text` holds; `where` names its place in the `UserError` for malformed YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{where}, line {mark.line + 1}" if mark and mark.line else where
+        raise UserError(f"{place}: malformed YAML ({error.problem})") from None
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a date that is none
+        raise UserError(f"{where}: malformed YAML ({' '.join(str(error).split())})") from None
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Dotted keys from the command line's `key=value`; values are YAML.
+
+    >>> parse_assignments(["gan.n_critic=5", "evaluation.metrics=[fid, kid]", "gan.lr_generator=1e-4"])
+    {'gan.n_critic': 5, 'evaluation.metrics': ['fid', 'kid'], 'gan.lr_generator': 0.0001}
+
+    Raises:
+        UserError: no `=`, an empty or unknown key, a key given twice, or malformed YAML.
+    """
+    raw: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UserError(f"{assignment!r} is no key=value: write for example gan.n_critic=5")
+        if key in raw:
+            raise UserError(f"option {key} is given twice: keep one of {raw[key]!r} and {text!r}")
+        raw[key] = parse_yaml(text, f"option {key}")
+    return merge(raw)
+
+
+def read_mapping(path: Path) -> tuple[str, dict[str, Any]]:
+    """A YAML file's text and the mapping that it holds; raises `UserError` where it holds none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise UserError(f"{path} cannot be read: {reason}") from None
+    value = parse_yaml(text, str(path))
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no options: write 'key: value' lines")
+    return text, value
+
+
+def load_config_file(path: Path) -> dict[str, Any]:
+    """A config file's options, flat and dotted, ready for `merge` and `resolve`.
+
+    Raises:
+        UserError: no such file, malformed YAML, or an unknown key.
+    """
+    _, raw = read_mapping(path)
+    try:
+        return merge(raw)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

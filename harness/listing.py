@@ -1,0 +1,80 @@
+"""Short texts for the terminal: what can be named, and a trial's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from metrics.catalogue import METRICS, label_for
+
+
+def lines(what: Literal["gans", "networks", "datasets", "features", "metrics"]) -> Iterator[str]:
+    """One line per known name: name, what it is, and its paper."""
+    if what == "metrics":
+        rows = [(metric.name, metric.summary, metric.paper) for metric in METRICS]
+    else:
+        rows = [(entry.name, entry.summary, entry.paper) for entry in _registry(what).entries()]
+    width = max(len(name) for name, _, _ in rows)
+    for name, summary, paper in rows:
+        yield f"{name:<{width}}  {summary}" + (f" — {paper}" if paper else "")
+
+
+def _registry(what: str) -> Any:
+    if what == "gans":
+        from gans.catalogue import VARIANTS
+
+        return VARIANTS
+    if what == "networks":
+        from gans.networks import NETWORKS
+
+        return NETWORKS
+    if what == "datasets":
+        from harness.data.catalogue import DATASETS
+
+        return DATASETS
+    from metrics.features import FEATURES
+
+    return FEATURES
+
+
+def score_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Scores of one subject, or of one trial's several, side by side: value ± spread over generation seeds."""
+    first = results[0]
+    header = ["", *(_title(result) for result in results)]
+    rows = [
+        [label_for(name, first["protocol"]["features"]), *(_cell(result["scores"].get(name)) for result in results)]
+        for name in first["scores"]
+    ]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    table = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [header, *rows]
+    ]
+    protocol = first["protocol"]
+    seeds = protocol["generation_seeds"]
+    spread = (
+        f"± standard deviation over {seeds} generation seeds of one training" if seeds > 1 else "one draw, no spread"
+    )
+    return "\n".join(
+        [
+            *table,
+            f"protocol {first['protocol_id']}: {protocol['features']} features, {protocol['n_fake']} fakes against "
+            f"{protocol['n_real']} real of {protocol['dataset']} ({protocol['split']} split); {spread}",
+        ]
+    )
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    return " ".join(part for part in (result["checkpoint"], result["weights"]) if part) or "score"
+
+
+def _cell(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "–"
+    if score["value"] is None:
+        return f"failed: {score['reason']}"
+    spread = "" if score["spread"] is None else f" ± {score['spread']:.3g}"
+    return f"{score['value']:.4g}{spread}"

@@ -1,0 +1,154 @@
+"""From run folders to the tidy frames that the reports are written from: files alone, offline."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganbench.errors import UserError
+from harness.config import TrialConfig
+from harness.store import TrialFolder
+from metrics.catalogue import METRICS, label_for
+
+if TYPE_CHECKING:
+    from reports import Results
+
+_ORDER = [metric.name for metric in METRICS]
+
+
+def find_trials(paths: Sequence[Path]) -> list[TrialFolder]:
+    """The trials below sweep folders and the trials named themselves; raises `UserError` where there are none."""
+    return [folder for path in paths for folder in _trials_of(path)]
+
+
+def _trials_of(path: Path) -> Iterator[TrialFolder]:
+    if not path.is_dir():
+        raise UserError(f"no folder at {path}: name a sweep's or a trial's folder")
+    if (path / "manifest.json").is_file():
+        manifest = json.loads((path / "manifest.json").read_text())
+        for trial in manifest["trials"]:
+            yield TrialFolder(path / "trials" / trial["id"])
+    elif (path / "config.yaml").is_file():
+        yield TrialFolder(path)
+    else:
+        raise UserError(f"{path} holds neither a sweep (manifest.json) nor a trial (config.yaml)")
+
+
+def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
+    """Everything the reports need, read from the trials' files.
+
+    A trial that has not been started or has failed is a row too: a failure is a result.
+    """
+    import pandas as pd
+
+    from reports import Grid, Results
+    from reports.results import CURVES, SCORES, TRIALS
+
+    folders = [folder for folder in find_trials(paths) if folder.config_file.exists()]
+    if not folders:
+        raise UserError(f"nothing has been trained yet in {', '.join(map(str, paths))}: run the sweep first")
+    configs = [folder.config() for folder in folders]
+    labels = recipe_labels(configs)
+    scores: list[dict[str, Any]] = []
+    trials: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    grids: list[Grid] = []
+    protocols: dict[str, dict[str, Any]] = {}
+    for folder, config, label in zip(folders, configs, labels, strict=True):
+        key = {"recipe": label, "trial": folder.path.name, "seed": config.seed}
+        status = folder.status()
+        trials.append({**key, **_trial_row(status)})
+        for result in (folder.scores() or {"results": []})["results"]:
+            protocols[result["protocol_id"]] = result["protocol"]
+            scores += _score_rows(key, result)
+        curves += _curve_rows(key, folder)
+        grids += [
+            Grid(recipe=label, seed=config.seed, images=int(picture.stem), path=picture)
+            for picture in sorted(folder.samples.glob("*.png"))
+        ]
+    return Results(
+        title=title or ", ".join(path.name for path in paths),
+        scores=pd.DataFrame(scores, columns=SCORES),
+        trials=pd.DataFrame(trials, columns=TRIALS),
+        curves=pd.DataFrame(curves, columns=CURVES),
+        grids=grids,
+        protocols=protocols,
+        commands=_commands(paths),
+    )
+
+
+def _trial_row(status: dict[str, Any]) -> dict[str, Any]:
+    parameters = status.get("parameters")
+    return {
+        "status": status.get("state", "pending"),
+        "reason": status.get("reason"),
+        **{name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds")},
+        "parameters": sum(parameters.values()) if parameters else None,
+    }
+
+
+def _score_rows(key: dict[str, Any], result: dict[str, Any]) -> list[dict[str, Any]]:
+    features = result["protocol"]["features"]
+    return [
+        {
+            **key,
+            **{name: result[name] for name in ("checkpoint", "weights", "protocol_id")},
+            "metric": metric,
+            "label": label_for(metric, features),
+            **{name: score[name] for name in ("direction", "value", "spread", "reason")},
+        }
+        for metric, score in sorted(result["scores"].items(), key=lambda item: _place(item[0]))
+    ]
+
+
+def _place(metric: str) -> tuple[int, str]:
+    return (_ORDER.index(metric) if metric in _ORDER else len(_ORDER), metric)
+
+
+def _curve_rows(key: dict[str, Any], folder: TrialFolder) -> Iterator[dict[str, Any]]:
+    for row in folder.history():
+        if row["kind"] == "scores":
+            values = {name: score["value"] for name, score in row["scores"].items()}
+        else:
+            values = {name: value for name, value in row.items() if "/" in name}
+        for name, value in values.items():
+            yield {**key, "images": row["images"], "name": name, "value": value}
+
+
+def recipe_labels(configs: Sequence[TrialConfig]) -> list[str]:
+    """A display name for each trial: its variant, and the settings that vary among that variant's trials.
+
+    The seed is never part of it: a recipe's row is taken over its seeds.
+    """
+    flat = [dict(_flatten(config.model_dump(mode="json", exclude={"seed"}))) for config in configs]
+    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for settings in flat:
+        for key, value in settings.items():
+            values[settings["gan.name"]][key].add(str(value))
+    labels = []
+    for settings in flat:
+        varied = [key for key, seen in values[settings["gan.name"]].items() if len(seen) > 1]
+        labels.append(" ".join([settings["gan.name"], *(f"{key}={settings[key]}" for key in varied)]))
+    return labels
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flatten(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def _commands(paths: Sequence[Path]) -> list[str]:
+    """The lines that make these results again, from the specs that the folders keep."""
+    made = [
+        f"ganbench sweep run {path / 'sweep.yaml'} --out {path}-again"
+        if (path / "sweep.yaml").is_file()
+        else f"ganbench train --config {path / 'config.yaml'} --out {path}-again"
+        for path in paths
+    ]
+    return [*made, f"ganbench report {' '.join(map(str, paths))}"]

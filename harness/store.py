@@ -1,0 +1,155 @@
+"""The run folder: plain files, every write atomic, and the only place that knows their names.
+
+<trial>/config.yaml status.json history.jsonl scores.json checkpoints/{last,best}.pt samples/*.png wandb/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ganbench.errors import UserError
+from ganbench.files import write_atomic, write_json, write_text
+from harness.config import TrialConfig, resolve, trial_id
+
+State = Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """One trial's files. Nothing is created before the first write."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def history_file(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    def checkpoint_file(self, name: str) -> Path:
+        return self.path / "checkpoints" / f"{name}.pt"
+
+    # --- config
+
+    def claim(self, config: TrialConfig) -> None:
+        """Write the config; refuse a folder that holds another trial or something else."""
+        if self.config_file.exists():
+            other = self.config()
+            if trial_id(other) != trial_id(config):
+                raise UserError(
+                    f"{self.path} holds another trial ({other.gan.name} on {other.data.name}, id {trial_id(other)}): "
+                    "give another folder with --out, or remove this one"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(f"{self.path} exists and is no trial's folder: give another one with --out")
+        write_text(self.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    def config(self) -> TrialConfig:
+        """The resolved config; raises `UserError` where there is none."""
+        if not self.config_file.is_file():
+            raise UserError(f"{self.path} is no trial's folder: it has no config.yaml")
+        return resolve(yaml.safe_load(self.config_file.read_text()))
+
+    # --- status
+
+    def status(self) -> dict[str, Any]:
+        """The last status written, or {} for a trial that never started."""
+        try:
+            status: dict[str, Any] = json.loads(self.status_file.read_text())
+        except FileNotFoundError:
+            return {}
+        return status
+
+    def write_status(self, state: State, **facts: Any) -> None:
+        """Merge `facts` into the status; the folder's own process, host and time are always added."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        old = self.status()
+        status = {
+            "state": state,
+            "reason": None,
+            **{key: value for key, value in old.items() if key not in {"state", "reason"}},
+            **facts,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started": old.get("started", now),
+            "updated": now,
+        }
+        write_json(self.status_file, status)
+
+    # --- history
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.history_file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """Rows in order; a last line torn by a kill is left out."""
+        if not self.history_file.exists():
+            return
+        with self.history_file.open() as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    def rewind_history(self, images: int) -> None:
+        """Drop what was written after the checkpoint that a resume starts from: it will be written again."""
+        rows = [row for row in self.history() if row["images"] <= images]
+        write_text(self.history_file, "".join(json.dumps(row) + "\n" for row in rows))
+
+    # --- results
+
+    def write_scores(self, scores: Mapping[str, Any]) -> None:
+        write_json(self.scores_file, scores)
+
+    def scores(self) -> dict[str, Any] | None:
+        """What `write_scores` wrote, or None for a trial that has not ended well."""
+        if not self.scores_file.exists():
+            return None
+        scores: dict[str, Any] = json.loads(self.scores_file.read_text())
+        return scores
+
+    def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+        import torch
+
+        write_atomic(self.checkpoint_file(name), lambda file: torch.save(dict(state), file))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, read without executing pickled code; `UserError` for a file that is none."""
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {path}: train first, or name a trial's folder") from None
+    except Exception as error:
+        # torch raises RuntimeError, UnpicklingError, EOFError or zipfile's own for a damaged file
+        raise UserError(f"{path} is no checkpoint of ganbench, or it is damaged ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not {"config", "shape", "model"} <= state.keys():
+        raise UserError(f"{path} is no checkpoint of ganbench: it lacks config, shape or model")
+    return state

@@ -1,0 +1,1 @@
+"""Sweeps: a specification's trials, laid out in a folder and run side by side."""

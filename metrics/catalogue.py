@@ -1,0 +1,191 @@
+"""Which metrics there are: names, labels, directions and papers, without torch or numpy.
+
+To add one, write its function (`Comparison` → number) in `metrics/scorers.py`, or in a package of your own,
+and a row here; a package registers its `Metric` row as an entry point of the group `ganbench.metrics`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ganbench.registry import Entry, Registry
+from metrics.score import Direction
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric's row.
+
+    `compute` is `module:function`, a function from `metrics.comparison.Comparison` to a float or an
+    `Estimate`, whose deviation is over `spread_over`. `domain` tells what it can judge and `needs` what it
+    looks at: the label of a score from features or logits names the feature network. `ideal` is the value
+    of a perfect generator where that is one number. `default` metrics run when none are asked for.
+    """
+
+    name: str
+    label: str
+    direction: Direction
+    summary: str
+    paper: str
+    domain: Literal["images", "points", "both"]
+    compute: str
+    ideal: float | None = None
+    spread_over: str | None = None
+    needs: Literal["samples", "features", "logits", "mixture"] = "features"
+    default: bool = True
+
+    def judges(self, kind: str) -> bool:
+        """Whether it fits samples of `kind`, "images" or "points"."""
+        return self.domain in ("both", kind)
+
+
+IS = Metric(
+    name="is",
+    label="Inception Score",
+    direction="higher",
+    summary="sure and varied answers of a classifier: exp of the mean KL(p(y|x) ‖ p(y)); blind to the real data",
+    paper="Salimans et al. 2016, arXiv:1606.03498",
+    domain="images",
+    compute="metrics.scorers:inception_score",
+    needs="logits",
+    spread_over="splits",
+)
+FID = Metric(
+    name="fid",
+    label="FID",
+    direction="lower",
+    summary="Fréchet distance between Gaussians fitted to the features; biased upward at small n",
+    paper="Heusel et al. 2017, arXiv:1706.08500",
+    domain="both",
+    compute="metrics.scorers:frechet",
+    ideal=0.0,
+)
+KID = Metric(
+    name="kid",
+    label="KID",
+    direction="lower",
+    summary="unbiased squared maximum mean discrepancy with a cubic kernel; may be slightly below 0",
+    paper="Bińkowski et al. 2018, arXiv:1801.01401",
+    domain="both",
+    compute="metrics.scorers:kernel",
+    ideal=0.0,
+    spread_over="subsets",
+)
+PRECISION = Metric(
+    name="precision",
+    label="Precision",
+    direction="higher",
+    summary="share of generated samples within the real manifold of k-nearest-neighbour balls",
+    paper="Kynkäänniemi et al. 2019, arXiv:1904.06991",
+    domain="both",
+    compute="metrics.scorers:precision",
+)
+RECALL = Metric(
+    name="recall",
+    label="Recall",
+    direction="higher",
+    summary="share of real samples within the generated manifold of k-nearest-neighbour balls",
+    paper="Kynkäänniemi et al. 2019, arXiv:1904.06991",
+    domain="both",
+    compute="metrics.scorers:recall",
+)
+F1 = Metric(
+    name="f1",
+    label="F1",
+    direction="higher",
+    summary="harmonic mean of precision and recall; read both beside it",
+    paper="Lucic et al. 2018, arXiv:1711.10337",
+    domain="both",
+    compute="metrics.scorers:f1",
+)
+DENSITY = Metric(
+    name="density",
+    label="Density",
+    direction="higher",
+    summary="real balls around a generated sample, over k; 1 for equal laws, and it can exceed 1",
+    paper="Naeem et al. 2020, arXiv:2002.09797",
+    domain="both",
+    compute="metrics.scorers:density",
+    ideal=1.0,
+    default=False,
+)
+COVERAGE = Metric(
+    name="coverage",
+    label="Coverage",
+    direction="higher",
+    summary="share of real balls that hold a generated sample; 1 − 2⁻ᵏ for equal laws",
+    paper="Naeem et al. 2020, arXiv:2002.09797",
+    domain="both",
+    compute="metrics.scorers:coverage",
+    default=False,
+)
+MODES = Metric(
+    name="modes",
+    label="Modes covered",
+    direction="higher",
+    summary="modes that hold at least a tenth of their fair share of samples within 3σ",
+    paper="Srivastava et al. 2017, arXiv:1705.07761",
+    domain="points",
+    compute="metrics.scorers:modes",
+    needs="mixture",
+)
+HIGH_QUALITY = Metric(
+    name="high_quality",
+    label="High-quality share",
+    direction="higher",
+    summary="share of samples within 3σ of a mode; 98.89 % for a perfect generator in two dimensions",
+    paper="Srivastava et al. 2017, arXiv:1705.07761",
+    domain="points",
+    compute="metrics.scorers:high_quality",
+    needs="mixture",
+)
+MODE_KL = Metric(
+    name="mode_kl",
+    label="Mode KL (nats)",
+    direction="lower",
+    summary="KL of the samples' shares of the modes to uniform shares, in nats",
+    paper="Lin et al. 2018, arXiv:1712.04086",
+    domain="points",
+    compute="metrics.scorers:mode_kl",
+    ideal=0.0,
+    needs="mixture",
+)
+
+METRICS: tuple[Metric, ...] = (
+    IS,
+    FID,
+    KID,
+    PRECISION,
+    RECALL,
+    F1,
+    DENSITY,
+    COVERAGE,
+    MODES,
+    HIGH_QUALITY,
+    MODE_KL,
+)
+
+REGISTRY = Registry(
+    "ganbench.metrics",
+    "metric",
+    [Entry(row.name, f"{__name__}:{row.name.upper()}", row.summary, row.paper) for row in METRICS],
+)
+
+
+def metric(name: str) -> Metric:
+    """The row called `name`, ours or a plug-in's; raises `UserError` naming the nearest known one."""
+    row: Metric = REGISTRY.load(name)
+    return row
+
+
+def label_for(name: str, features: str) -> str:
+    """How to print metric `name` computed on the feature network `features`.
+
+    Only Inception's scores carry the bare name, so that no other network's are taken for them.
+
+    >>> label_for("fid", "inception"), label_for("fid", "digits"), label_for("modes", "identity")
+    ('FID', 'FID (digits)', 'Modes covered')
+    """
+    row = metric(name)
+    return f"{row.label} ({features})" if row.needs in ("features", "logits") and features != "inception" else row.label

@@ -1,0 +1,86 @@
+"""What a report is made from: three tidy frames, the sample grids, the protocols and the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganbench.errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SCORES = (
+    "recipe", "trial", "seed", "checkpoint", "weights", "protocol_id",
+    "metric", "label", "direction", "value", "spread", "reason",
+)  # fmt: skip
+TRIALS = ("recipe", "trial", "seed", "status", "reason", "images", "d_steps", "g_steps", "seconds", "parameters")
+CURVES = ("recipe", "trial", "seed", "images", "name", "value")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of samples of one trial: a PNG file, drawn after `images` real images were shown."""
+
+    recipe: str
+    seed: int
+    images: int
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The tidy results of one or several sweeps, as files tell them.
+
+    Attributes:
+        title: heading of the report.
+        scores: one row per trial × result × metric: recipe (display label), trial (id), seed (of training),
+            checkpoint ("last", "best", "untrained" or "floor"), weights ("ema", "raw" or None), protocol_id,
+            metric (name), label (as printed, e.g. "FID (digits)"), direction ("higher" or "lower" is better),
+            value (NaN where scoring failed), spread (inside the trial, or NaN), reason (why value is NaN, or None).
+            The order of metrics is the order of columns in tables.
+        trials: one row per trial: recipe, trial, seed, status ("done", "failed", "running" …), reason, images
+            (real images shown to the discriminator), d_steps, g_steps, seconds (of the device, training only),
+            parameters. The order of recipes decides their colours.
+        curves: recipe, trial, seed, images, name, value; name is a metric (scored on the selection split while
+            training) or a loss ("loss/discriminator").
+        grids: sample grids; the last one of each trial is shown.
+        protocols: protocol_id → what the protocol says (JSON-able).
+        commands: shell lines that made these results.
+
+    Raises:
+        UserError: a frame lacks columns, holds no trial, names a direction that is none, or has two trials of the
+            same recipe and seed (their mean would pass off two configurations, or one trial twice, as two seeds).
+    """
+
+    title: str
+    scores: DataFrame
+    trials: DataFrame
+    curves: DataFrame
+    grids: list[Grid]
+    protocols: dict[str, dict[str, Any]]
+    commands: list[str]
+
+    def __post_init__(self) -> None:
+        for name, frame, columns in (
+            ("scores", self.scores, SCORES),
+            ("trials", self.trials, TRIALS),
+            ("curves", self.curves, CURVES),
+        ):
+            if missing := [column for column in columns if column not in frame.columns]:
+                raise UserError(f"the frame of {name} lacks the column(s) {', '.join(missing)}: add them")
+        if self.trials.empty:
+            raise UserError("there is nothing to report: no trial was found; train one or name another folder")
+        twice = self.trials[self.trials.duplicated(["recipe", "seed"])]
+        for recipe, seed in zip(twice["recipe"], twice["seed"], strict=True):
+            raise UserError(
+                f"two trials are called {recipe!r} with seed {seed}: give each configuration a name of its own"
+            )
+        if wrong := set(self.scores["direction"]) - {"higher", "lower"}:
+            raise UserError(f"direction {min(map(repr, wrong))} of a score is none: use 'higher' or 'lower'")
+
+    @property
+    def recipes(self) -> list[str]:
+        """Display labels in the order of the trials."""
+        return list(dict.fromkeys(self.trials["recipe"]))

@@ -1,0 +1,287 @@
+"""The alternating game as a Lightning module: counters, constraints in play, averages, sampling, exact resume."""
+
+import copy
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.nn.utils import parametrize
+
+import gans
+from ganbench.errors import UserError
+from gans.growth import stage
+from gans.module import SAMPLE_BLOCK
+
+
+def trainer(**options):
+    return pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+class Calls:
+    """What each training step is handed; not a list, which Lightning would take for several loaders."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __len__(self):
+        return len(self.calls)
+
+    def __iter__(self):
+        return iter(self.calls)
+
+
+def reals(gan, step):
+    """The real batch of one discriminator step: a pure function of the step, as in the harness."""
+    generator = torch.Generator().manual_seed(1000 + step)
+    return torch.rand(gan.recipe.batch_size, *gan.shape, generator=generator) * 2 - 1
+
+
+def play(gan, rounds, per_call=1, callbacks=()):
+    """Train for `rounds` rounds from where the counters stand, `per_call` rounds in each training step."""
+    n_critic = gan.recipe.n_critic
+    first = gan.counters.g_steps
+    batches = [[reals(gan, r * n_critic + i) for i in range(n_critic)] for r in range(first, first + rounds)]
+    calls = [batches[i : i + per_call] for i in range(0, rounds, per_call)]
+    trainer(callbacks=list(callbacks)).fit(gan, Calls(calls))
+    return gan
+
+
+def build(name, **options):
+    images = options.pop("images", False) or name == "progressive"
+    shape = {"image_shape": (1, 8, 8)} if images else {"data_dim": 2}
+    return gans.build(name, **shape, **{"width": 4, "latent_dim": 8, "batch_size": 8, "total_images": 640, **options})
+
+
+def weights(gan):
+    return {name: value.clone() for name, value in gan.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", gans.names())
+def test_every_variant_plays_counts_and_changes_both_players(name):
+    gan = build(name)
+    before = weights(gan)
+    play(gan, rounds=3)
+    n = gan.recipe.n_critic
+    assert (gan.counters.images, gan.counters.d_steps, gan.counters.g_steps) == (3 * n * 8, 3 * n, 3)
+    after = weights(gan)
+    for player in ("generator.", "discriminator.", "ema_generator."):
+        assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith(player))
+    assert all(value.isfinite().all() for value in after.values())
+
+
+@pytest.mark.parametrize("name", gans.names())
+def test_author_preset_builds_at_paper_width(name):
+    gan = build(name, preset="author", images=True, batch_size=4, width=8)
+    play(gan, rounds=1)
+    assert gan.counters.g_steps == 1
+
+
+def test_n_critic_steps_per_generator_step_are_counted():
+    gan = play(build("wgan", n_critic=3), rounds=4)
+    assert (gan.counters.d_steps, gan.counters.g_steps) == (12, 4)
+
+
+def test_clipping_bounds_every_weight_after_every_critic_step():
+    gan = build("wgan", clip=0.03, lr_discriminator=0.05)
+    bounds = []
+    step = gan.constraint.after_step
+
+    def spy(discriminator):
+        step(discriminator)
+        bounds.append(max(p.abs().max().item() for p in discriminator.parameters()))
+
+    gan.constraint.after_step = spy
+    play(gan, rounds=2)
+    assert len(bounds) == gan.counters.d_steps
+    assert all(bound <= 0.03 + 1e-9 for bound in bounds)
+    assert max(bounds) == pytest.approx(0.03)  # the rate is large enough that the clamp was needed
+
+
+def test_spectral_norm_makes_one_power_iteration_a_discriminator_step():
+    gan = build("sngan", n_critic=1)
+    layer = next(m for m in gan.discriminator.modules() if parametrize.is_parametrized(m))
+    power = layer.parametrizations.weight[0]
+    calls = []
+    original = power._power_method
+    power._power_method = lambda *a: (calls.append(1), original(*a))[1]
+    play(gan, rounds=5)
+    assert len(calls) == 5 + 5  # one for each discriminator step, one for each generator step
+
+
+def test_normalised_layers_have_largest_singular_value_one():
+    gan = play(build("sngan"), rounds=30)
+    for module in gan.discriminator.eval().modules():
+        if parametrize.is_parametrized(module):
+            assert torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_generator_step_leaves_no_gradient_on_the_discriminator():
+    gan = build("nonsaturating")
+    seen = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            seen.append([p.requires_grad for p in module.discriminator.parameters()])
+
+    play(gan, rounds=2, callbacks=[Look()])
+    assert all(all(flags) for flags in seen)
+
+
+def test_rounds_per_call_change_nothing():
+    assert same(weights(play(build("wgan-gp"), 6, per_call=1)), weights(play(build("wgan-gp"), 6, per_call=4)))
+
+
+def test_global_randomness_is_neither_used_nor_disturbed():
+    torch.manual_seed(1)
+    one = weights(play(build("wgan-gp"), 3))
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    assert same(one, weights(play(build("wgan-gp"), 3)))
+    torch.manual_seed(1)
+    build("wgan-gp").sample(3)
+    fresh = torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(fresh, torch.get_rng_state())
+    assert torch.equal(state, fresh)
+
+
+def test_seed_changes_weights():
+    assert not same(weights(build("lsgan", seed=0)), weights(build("lsgan", seed=1)))
+
+
+@pytest.mark.parametrize("name", ["vanilla", "wgan", "sngan", "progressive"])
+def test_resume_is_exact(name):
+    straight = weights(play(build(name), 8))
+    first = play(build(name), 5)
+    state = copy.deepcopy(first.training_state())
+    second = build(name, seed=0)
+    second.load_training_state(state)
+    assert second.counters.g_steps == 5
+    assert same(straight, weights(play(second, 3)))
+
+
+def test_training_state_is_read_without_pickled_code(tmp_path):
+    gan = play(build("progressive"), 2)
+    torch.save(gan.training_state(), tmp_path / "state.pt")
+    other = build("progressive")
+    other.load_training_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert other.counters == gan.counters
+
+
+def test_linear_decay_is_a_function_of_images():
+    gan = build("wgan-gp", n_critic=1, total_images=80)
+    rates = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            rates.append(module.optimizers()[1].param_groups[0]["lr"])
+
+    play(gan, rounds=10, callbacks=[Look()])
+    assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
+
+
+def test_moving_average_is_the_written_recursion():
+    gan = build("nonsaturating", ema_decay=0.6)
+    history = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            history.append(next(module.generator.parameters()).detach().clone())
+
+    expected = next(gan.generator.parameters()).detach().clone()
+    play(gan, rounds=12, callbacks=[Look()])
+    for t, current in enumerate(history, start=1):
+        decay = min(0.6, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * current
+    assert torch.allclose(next(gan.ema_generator.parameters()), expected, atol=1e-6)
+
+
+def test_sample_i_depends_on_seed_and_index_alone():
+    gan = build("vanilla", images=True)
+    many = gan.sample(3 * SAMPLE_BLOCK // 2, seed=5)
+    assert torch.equal(gan.sample(3, seed=5), many[:3])
+    assert torch.equal(gan.sample(SAMPLE_BLOCK + 7, seed=5), many[: SAMPLE_BLOCK + 7])
+    assert not torch.equal(gan.sample(3, seed=6), many[:3])
+    assert gan.sample(0).shape == (0, 1, 8, 8)
+
+
+def test_sampling_leaves_modes_and_batch_statistics():
+    gan = build("vanilla", images=True).train()
+    gan.ema_generator.eval()
+    before = weights(gan)
+    gan.sample(10, weights="raw")
+    gan.sample(10)
+    assert gan.generator.training
+    assert not gan.ema_generator.training
+    assert same(before, weights(gan))
+
+
+def test_progressive_enters_each_stage_on_time_and_trains_every_block_in_play():
+    gan = gans.build("progressive", image_shape=(1, 16, 16), width=4, latent_dim=8, batch_size=8, total_images=8 * 30)
+    sizes = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            sizes.append(module.stage.size)
+            assert module.sample(2).shape == (2, 1, 16, 16)
+
+    before = weights(gan)
+    play(gan, rounds=30, callbacks=[Look()])
+    assert sorted(set(sizes)) == [4, 8, 16]
+    assert sizes == sorted(sizes)
+    after = weights(gan)
+    still = [k for k in before if k.startswith(("generator.", "discriminator.")) and torch.equal(before[k], after[k])]
+    assert not still
+
+
+def test_any_variant_grows_with_the_progressive_network():
+    gan = gans.build("sngan", image_shape=(3, 8, 8), network="progressive", width=4, latent_dim=8, batch_size=8)
+    assert gan.grows
+    assert gan.stage == stage(0, total_images=100_000, start_size=4, final_size=8, fade_share=0.5)
+    play(gan, rounds=2)
+
+
+def test_progressive_on_least_squares():
+    gan = build("progressive", objective="least-squares", constraint="none")
+    play(gan, rounds=2)
+    assert gan.objective.name == "least-squares"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "wgna"}, "did you mean 'wgan'"),
+        ({"name": "wgan", "n_critc": 2}, "did you mean 'n_critic'"),
+        ({"name": "wgan", "n_critic": 0}, "n_critic"),
+        ({"name": "wgan", "preset": "autor"}, "did you mean 'author'"),
+        ({"name": "wgan", "image_shape": (1, 8, 8)}, "exactly one"),
+        ({"name": "progressive"}, "points"),
+    ],
+)
+def test_mistakes_are_told(options, message):
+    with pytest.raises(UserError, match=message):
+        gans.build(**{"data_dim": 2, **options})
+
+
+def test_single_machine_loss_of_the_game_at_equilibrium():
+    """With D constant 0 the discriminator's minimax loss is log 4: the value −log 4 of the paper, negated."""
+    gan = build("vanilla")
+    with torch.no_grad():
+        for p in gan.discriminator.parameters():
+            p.zero_()
+    real_logits = gan.discriminator(reals(gan, 0))
+    loss = gan.objective.discriminator_loss(real_logits, real_logits)
+    assert loss.item() == pytest.approx(2 * torch.log(torch.tensor(2.0)).item())

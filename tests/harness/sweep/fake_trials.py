@@ -1,0 +1,68 @@
+"""Trials that train nothing: what each does is its dataset's name. Imported by the scheduler's children."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from harness.store import TrialFolder
+
+
+def play(config, path: Path, *, tracking, progress, device, label):
+    folder = TrialFolder(path)
+    folder.claim(config)
+    sweep = path.parents[1]
+    with (sweep / "begun.txt").open("a") as file:
+        file.write(f"{config.gan.name} {config.seed}\n")
+    folder.write_status("running", images=0)
+    print("printed by", label)
+    behaviour = config.data.name
+    if behaviour == "raise":
+        raise RuntimeError("no luck")
+    if behaviour == "record":  # as run_trial does
+        folder.write_status("failed", reason="loss became nan")
+        raise RuntimeError("no luck")
+    if behaviour == "exit":
+        os._exit(3)
+    if behaviour == "kill":
+        progress({"images": 100, "total": config.images})
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "quiet":
+        return
+    if behaviour == "flaky" and not (sweep / "lucky").exists():
+        raise RuntimeError("no luck")
+    if behaviour == "slow" and not (sweep / "fast").exists():
+        while True:
+            progress({"images": 100, "total": config.images})
+            time.sleep(0.05)
+    if behaviour == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (sweep / "stubborn").touch()
+        time.sleep(600)
+    if behaviour == "meet":
+        meet(sweep, config.seed)
+    if behaviour == "facts":
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
+        facts = {name: os.environ.get(name) for name in names}
+        facts |= {"group": tracking.group, "device": device, "label": label}
+        (sweep / "facts.json").write_text(json.dumps(facts))
+    progress({"images": config.images, "total": config.images, "scores": {"fid": 8.125, "kid": None}})
+    scores = {"fid": {"value": 8.125}, "kid": {"value": 0.5}, "modes": {"value": None}}
+    result = {"checkpoint": "last", "weights": "ema", "protocol": {"features": "digits"}, "scores": scores}
+    folder.write_scores({"results": [{**result, "checkpoint": "best"}, result]})
+    folder.write_status("done", images=config.images)
+
+
+def meet(sweep: Path, seed: int) -> None:
+    """Note how many trials are alive at once, after waiting for a second one to have come."""
+    alive, come = sweep / "alive", sweep / "come"
+    for place in (alive, come):
+        place.mkdir(exist_ok=True)
+        (place / str(seed)).touch()
+    give_up = time.monotonic() + 30
+    while len(list(come.iterdir())) < 2 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    (come / str(seed)).write_text(str(len(list(alive.iterdir()))))
+    time.sleep(0.1)
+    (alive / str(seed)).unlink()

@@ -1,0 +1,302 @@
+"""The tracker against the real W&B client: offline runs read back from disk, online ones from a loopback server."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganbench.errors import UserError
+from harness import tracking
+from harness.config import TrackingConfig
+from harness.tracking import Tracker, resolve_mode
+
+CONFIG = {"gan": {"name": "wgan-gp", "n_critic": 5}, "seed": 0}
+
+
+def start(folder: Path, mode: str = "auto", *, run_id: str = "0123456789ab", **options: Any) -> Tracker:
+    return Tracker.start(
+        TrackingConfig(mode=mode, project="benchmark", group="sweep-1", **options),
+        folder=folder,
+        run_id=run_id,
+        name="wgan-gp seed 0",
+        config=CONFIG,
+        tags=["wgan-gp", "digits"],
+    )
+
+
+def losses(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    return [(row["images"], row["loss/discriminator"]) for row in rows]
+
+
+# --- offline
+
+
+def test_an_offline_run_holds_everything_the_trial_said(tmp_path, read_offline_run, capfd):
+    tracker = start(tmp_path, "offline")
+    for images in (64, 128, 192):
+        tracker.log({"loss/discriminator": images / 64, "scores/fid": math.nan}, images=images)
+    tracker.summarize({"best/fid": 12.5, "final/fid": 13.0, "status": "failed"})
+    tracker.alert("wgan-gp seed 0 failed", "the loss became nan at 192 images")
+    tracker.finish(exit_code=1)
+
+    run = read_offline_run(tmp_path)
+    assert losses(run.history) == [(64, 1.0), (128, 2.0), (192, 3.0)]
+    assert [row["scores/fid"] for row in run.history] == ["NaN"] * 3
+    assert run.config == CONFIG
+    assert {name: run.summary[name] for name in ("best/fid", "final/fid", "status")} == {
+        "best/fid": 12.5,
+        "final/fid": 13.0,
+        "status": "failed",
+    }
+    assert run.exit_code == 1
+    assert run.run["project"] == "benchmark"
+    assert run.run["run_group"] == "sweep-1"
+    assert run.run["job_type"] == "train"
+    assert run.run["run_id"] == "0123456789ab"
+    assert run.run["display_name"] == "wgan-gp seed 0"
+    assert set(run.run["tags"]) == {"wgan-gp", "digits"}
+    assert [(alert["title"], alert["level"]) for alert in run.of("alert")] == [("wgan-gp seed 0 failed", "ERROR")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_metric_is_drawn_over_the_images_shown(tmp_path, read_offline_run):
+    tracker = start(tmp_path, "offline")
+    tracker.finish(exit_code=0)
+    metrics = read_offline_run(tmp_path).of("metric")
+    (everything,) = [metric for metric in metrics if metric.get("glob_name") == "*"]
+    assert everything["step_metric"] == "images"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_arrives_pixel_for_pixel(tmp_path, read_offline_run, channels):
+    picture = np.arange(16 * 16 * channels).reshape(16, 16, channels).astype(np.uint8)
+    tracker = start(tmp_path, "offline")
+    tracker.log_image("samples", picture, images=640)
+    tracker.finish(exit_code=0)
+
+    run = read_offline_run(tmp_path)
+    (row,) = run.history
+    assert row["images"] == 640
+    with Image.open(run.folder / "files" / row["samples.path"]) as stored:
+        pixels = np.asarray(stored).reshape(picture.shape)
+    np.testing.assert_array_equal(pixels, picture)
+    assert pixels.max() == 255
+
+
+@pytest.mark.parametrize("picture", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8)])
+def test_a_picture_that_wandb_would_spoil_is_refused(picture):
+    with pytest.raises(ValueError, match="uint8 picture"):
+        Tracker(None, "disabled").log_image("samples", picture, images=0)
+
+
+def test_the_sync_command_names_the_run_folder(tmp_path):
+    tracker = start(tmp_path / "a folder", "offline")
+    tracker.finish(exit_code=0)
+    (folder,) = (tmp_path / "a folder" / "wandb").glob("offline-run-*")
+    assert tracker.sync_command == f"wandb sync '{folder}'"
+    assert tracker.mode == "offline"
+    assert tracker.url is None
+
+
+def test_private_leaves_no_trace_of_machine_command_or_git(tmp_path, read_offline_run, monkeypatch):
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    author = ["-c", "user.name=secret-author", "-c", "user.email=secret@example.invalid"]
+    for command in (
+        ["init", "--quiet"],
+        ["remote", "add", "origin", "https://example.invalid/secret-remote.git"],
+        [*author, "commit", "--quiet", "--allow-empty", "--message", "first"],
+    ):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(sys, "argv", [sys.argv[0], "--token=secret-argument"])
+    host = socket.gethostname()
+    secrets = [
+        text.encode()
+        for text in ("secret-argument", "secret-remote", commit.stdout.strip(), sys.executable, chr(len(host)) + host)
+    ]  # a short host name could be anywhere, so it comes with its length, as protobuf writes it
+
+    found = {}
+    for private in (False, True):
+        tracker = start(repository / f"private-{private}", "offline", private=private)
+        (log,) = repository.glob(f"private-{private}/wandb/*/run-*.wandb")
+        deadline = time.monotonic() + (2 if private else 20)  # the facts are collected in the background
+        while time.monotonic() < deadline and not all(secret in log.read_bytes() for secret in secrets):
+            time.sleep(0.05)
+        tracker.finish(exit_code=0)
+        run = read_offline_run(repository / f"private-{private}")
+        found[private] = [secret for secret in secrets if secret in log.read_bytes()]
+        assert (run.folder / "files" / "requirements.txt").exists() is not private
+    assert found == {False: secrets, True: []}
+
+
+def test_private_is_kept_or_nothing_is_recorded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(tracking.PRIVATE, "x_hide_everything", True)
+    tracker = start(tmp_path, "offline", private=True)
+    assert tracker.mode == "disabled"
+    assert "x_hide_everything" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.wandb"))
+
+
+# --- the mode
+
+
+def test_disabled_writes_nothing(tmp_path):
+    tracker = start(tmp_path, "disabled")
+    tracker.log({"loss/discriminator": 1.0}, images=64)
+    tracker.log_image("samples", np.zeros((8, 8, 3), np.uint8), images=64)
+    tracker.summarize({"status": "done"})
+    tracker.alert("title", "text")
+    tracker.finish(exit_code=0)
+    assert (tracker.mode, tracker.url, tracker.sync_command) == ("disabled", None, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_without_a_login_is_offline_and_silent(capfd):
+    assert resolve_mode(TrackingConfig()) == "offline"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_auto_with_a_login_is_online(wandb_server):
+    assert resolve_mode(TrackingConfig()) == "online"
+
+
+def test_auto_finds_the_login_in_netrc(wandb_server, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY")
+    host = wandb_server.url.removeprefix("http://")
+    Path(os.environ["NETRC"]).write_text(f"machine {host}\nlogin user\npassword {'a' * 40}\n")
+    assert resolve_mode(TrackingConfig()) == "online"
+
+
+@pytest.mark.parametrize(
+    ("variable", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled")]
+)
+def test_auto_respects_the_environment(wandb_server, monkeypatch, variable, mode):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    assert resolve_mode(TrackingConfig()) == mode
+
+
+def test_auto_with_an_unreachable_server_is_offline_and_says_so(monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(tracking, "PROBE_SECONDS", 1)
+    assert resolve_mode(TrackingConfig()) == "offline"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "ganbench: the W&B server cannot be reached" in output.err
+
+
+def test_auto_with_a_malformed_login_is_offline_and_says_so(wandb_server, monkeypatch, capsys):
+    monkeypatch.delenv("WANDB_API_KEY")
+    host = wandb_server.url.removeprefix("http://")
+    Path(os.environ["NETRC"]).write_text(f"machine {host}\nlogin user\npassword short\n")
+    assert resolve_mode(TrackingConfig()) == "offline"
+    assert "refuses the login" in capsys.readouterr().err
+
+
+def test_online_without_a_login_is_the_users_mistake():
+    with pytest.raises(UserError, match="wandb login"):
+        resolve_mode(TrackingConfig(mode="online"))
+
+
+def test_online_falls_back_to_offline_when_the_server_is_down(tmp_path, read_offline_run, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(tracking, "INIT_SECONDS", 1.0)
+    tracker = start(tmp_path, "online")
+    assert tracker.mode == "offline"
+    assert "no online W&B run could be opened" in capsys.readouterr().err
+    tracker.log({"loss/discriminator": 1.0}, images=64)
+    tracker.finish(exit_code=0)
+    assert losses(read_offline_run(tmp_path).history) == [(64, 1.0)]
+
+
+# --- online
+
+
+def test_an_online_run_arrives_whole(tmp_path, wandb_server, capfd):
+    tracker = start(tmp_path, "online")
+    assert tracker.url == f"{wandb_server.url}/tester/benchmark/runs/0123456789ab"
+    tracker.log({"loss/discriminator": 1.0}, images=64)
+    tracker.log({"loss/discriminator": 2.0}, images=128)
+    tracker.log_image("samples", np.full((8, 8, 3), 255, np.uint8), images=128)
+    tracker.summarize({"best/fid": 12.5, "status": "done"})
+    tracker.alert("title", "text")
+    tracker.finish(exit_code=0)
+
+    run = wandb_server.runs["0123456789ab"]
+    assert losses(run.rows[:2]) == [(64, 1.0), (128, 2.0)]
+    assert run.rows[2]["images"] == 128
+    assert run.rows[2]["samples"]["path"] in run.uploads
+    assert run.config == CONFIG
+    assert run.summary["best/fid"] == 12.5
+    assert run.summary["status"] == "done"
+    assert run.variables["project"] == "benchmark"
+    assert run.variables["groupName"] == "sweep-1"
+    assert run.variables["jobType"] == "train"
+    assert run.variables["displayName"] == "wgan-gp seed 0"
+    assert set(run.variables["tags"]) == {"wgan-gp", "digits"}
+    assert run.exit_code == 0
+    assert [alert["title"] for alert in wandb_server.alerts] == ["title"]
+    assert tracker.sync_command is None
+    assert capfd.readouterr().out == ""
+
+
+def test_a_failed_trial_is_a_failed_run(tmp_path, wandb_server):
+    start(tmp_path, "online").finish(exit_code=1)
+    assert wandb_server.runs["0123456789ab"].exit_code == 1
+
+
+def test_the_same_trial_continues_its_run(tmp_path, wandb_server):
+    for images in (64, 128):
+        tracker = start(tmp_path / str(images), "online")
+        tracker.log({"loss/discriminator": 1.0}, images=images)
+        tracker.summarize({f"after/{images}": True})
+        tracker.finish(exit_code=0)
+    (run,) = wandb_server.runs.values()
+    assert [(row["_step"], row["images"]) for row in run.rows] == [(0, 64), (1, 128)]
+    assert run.summary.keys() >= {"after/64", "after/128"}
+
+
+def test_an_agents_own_run_is_used(tmp_path, wandb_server, monkeypatch):
+    for name, value in {"SWEEP_ID": "sweep1", "RUN_ID": "agents-id", "PROJECT": "agents-project"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    start(tmp_path, "online").finish(exit_code=0)
+    assert list(wandb_server.runs) == ["agents-id"]
+    assert wandb_server.runs["agents-id"].variables["project"] == "agents-project"
+
+
+def test_a_server_that_dies_loses_nothing_and_holds_nobody(tmp_path, wandb_server, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.0)
+    tracker = start(tmp_path, "online")
+    wandb_server.behaviour = "dead"
+    tracker.log({"loss/discriminator": 1.0}, images=64)
+    tracker.finish(exit_code=0)
+
+    (folder,) = (tmp_path / "wandb").glob("run-*")
+    assert tracker.sync_command == f"wandb sync --include-online {folder}"
+    assert str(folder) in capsys.readouterr().err
+    assert (folder / tracking.UNSENT).exists()
+    assert wandb_server.runs["0123456789ab"].rows == []
+
+
+def test_a_failing_wandb_is_reported_once_and_stops_nothing(tmp_path, capsys):
+    import wandb
+
+    tracker = start(tmp_path, "offline")
+    wandb.teardown()  # as if its service had died
+    for images in (64, 128):
+        tracker.log({"loss/discriminator": 1.0}, images=images)
+    tracker.summarize({"status": "done"})
+    tracker.alert("title", "text")
+    tracker.finish(exit_code=0)
+    assert capsys.readouterr().err.count("W&B failed, the training goes on") == 1

@@ -1,0 +1,103 @@
+"""A made-up study with the shape of a real one: recipes × seeds × metrics, curves, grids and a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from reports.results import CURVES, SCORES, TRIALS, Grid, Results
+
+METRICS = {
+    "fid": ("FID (digits)", "lower", 20.0),
+    "kid": ("KID (digits)", "lower", 0.02),
+    "is": ("IS (digits)", "higher", 7.0),
+    "precision": ("Precision (digits)", "higher", 0.8),
+    "recall": ("Recall (digits)", "higher", 0.5),
+    "f1": ("F1 (digits)", "higher", 0.6),
+}
+PROTOCOL = {
+    "features": "digits", "weights_sha256": "0f" * 32, "resize": {"kernel": "none", "size": 28},
+    "quantisation": "round((x+1)*127.5), clamped", "n_real": 1000, "n_fake": 1000, "k": 3, "ema": True,
+}  # fmt: skip
+
+
+def study(
+    recipes: Sequence[str] = ("vanilla", "ns", "lsgan", "wgan", "wgan-gp", "sngan", "ttur", "progressive"),
+    seeds: int = 3,
+    *,
+    failed: Sequence[tuple[str, int]] = (),
+    protocol_of: Callable[[str, int], str] = lambda recipe, seed: "a1b2c3d4e5f6",
+    value: Callable[[str, int, str], float] | None = None,
+    grids: Path | None = None,
+) -> Results:
+    """A study; `value(recipe, seed, metric)` overrides the made-up scores, NaN standing for a failed score."""
+    rng = np.random.default_rng(7)
+    scores: list[dict[str, Any]] = []
+    trials: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    pictures: list[Grid] = []
+    for i, recipe in enumerate(recipes):
+        for seed in range(seeds):
+            trial = f"{i:04d}{seed:04d}"
+            who: dict[str, Any] = {"recipe": recipe, "trial": trial, "seed": seed}
+            broke = (recipe, seed) in failed
+            trials.append(
+                {
+                    **who,
+                    "status": "failed" if broke else "done",
+                    "reason": "the generator made NaN at step 812" if broke else None,
+                    "images": 9_000 if broke else 20_000,
+                    "d_steps": 312,
+                    "g_steps": 312 // (1 + i % 5),
+                    "seconds": 61.4 + 9 * i + seed,
+                    "parameters": 1_200_000,
+                }
+            )
+            for name, (label, direction, scale) in METRICS.items():
+                sign = 1 if direction == "lower" else -0.25
+                final = scale * (1 + sign * 0.1 * abs(i - 4) + 0.02 * rng.standard_normal())
+                score = final if value is None else value(recipe, seed, name)
+                row = {**who, "metric": name, "label": label, "direction": direction, "spread": 0.01, "reason": None}
+                start = scale * (6 if direction == "lower" else 0.15)
+                if not broke:
+                    reason = None if np.isfinite(score) else "the covariance is not finite"
+                    main = {"checkpoint": "last", "weights": "ema", "protocol_id": protocol_of(recipe, seed)}
+                    scores.append({**row, **main, "value": score, "reason": reason})
+                    raw = {"checkpoint": "last", "weights": "raw", "protocol_id": "raw"}
+                    scores.append({**row, **raw, "value": score * 1.5})
+                untrained = {"checkpoint": "untrained", "weights": None, "protocol_id": "untrained"}
+                scores.append({**row, **untrained, "value": start * (1 + 0.01 * seed)})
+                floor = {"checkpoint": "floor", "weights": None, "protocol_id": "floor"}
+                scores.append({**row, **floor, "value": scale * (0.1 if direction == "lower" else 1.2)})
+                for images in range(2_000, 9_000 if broke else 20_001, 2_000):
+                    progress = 1 - np.exp(-images / 4_000)
+                    noisy = (start + (final - start) * progress) * (1 + 0.03 * rng.standard_normal())
+                    curves.append({**who, "images": images, "name": name, "value": noisy})
+            for images in range(64, 9_000 if broke else 20_000, 64):
+                for j, loss in enumerate(("loss/discriminator", "loss/generator")):
+                    noisy = (0.7 + 0.4 * j) * (1 + i * 0.3) + 0.1 * rng.standard_normal()
+                    curves.append({**who, "images": images, "name": loss, "value": noisy})
+            if grids is not None:
+                path = grids / f"{trial}.png"
+                Image.fromarray(rng.integers(0, 256, (112, 112), dtype=np.uint8)).save(path)
+                pictures.append(Grid(recipe, seed, 9_000 if broke else 20_000, path))
+    return Results(
+        title="Eight recipes on digits",
+        scores=pd.DataFrame(scores, columns=list(SCORES)),
+        trials=pd.DataFrame(trials, columns=list(TRIALS)),
+        curves=pd.DataFrame(curves, columns=list(CURVES)),
+        grids=pictures,
+        protocols={name: {**PROTOCOL, "n_fake": 1000 + i} for i, name in enumerate(("a1b2c3d4e5f6", "ffff00001111"))},
+        commands=["ganbench sweep run sweeps/quick.yaml --out runs/quick", "ganbench report runs/quick"],
+    )
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., Results]:
+    return study
