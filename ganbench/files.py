@@ -22,14 +22,15 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from the group
-        os.replace(name, path)
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide results from the group
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8, atomically."""
     write_atomic(path, lambda file: file.write(text.encode()))
 
 

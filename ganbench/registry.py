@@ -46,6 +46,7 @@ class Registry:
         return [*self._own, *(name for name in self._entries if name not in self._own)]
 
     def entries(self) -> list[Entry]:
+        """Every entry, in the order of `names`."""
         return [self._entries[name] for name in self.names()]
 
     def entry(self, name: str) -> Entry:

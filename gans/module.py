@@ -178,7 +178,8 @@ class GAN(pl.LightningModule):
     def _enter_stage(self) -> None:
         if self.grows:
             now = self.stage
-            for network in (self.generator, self.ema_generator, self.discriminator):
+            networks: tuple[Any, ...] = (self.generator, self.ema_generator, self.discriminator)
+            for network in networks:
                 network.set_stage(now.size, now.alpha)
 
     # --- randomness
@@ -253,6 +254,7 @@ class GAN(pl.LightningModule):
         return asdict(self.counters)
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take over the counters, and enter the stage that they mean."""
         self.counters = Counters(**state)
         self._enter_stage()
 
@@ -271,4 +273,5 @@ class GAN(pl.LightningModule):
 
 def _gradient_norm(player: nn.Module) -> Tensor:
     gradients = [p.grad for p in player.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm

@@ -73,15 +73,12 @@ def train(
     private: Private = False,
 ) -> None:
     """Train one variant and score it; an interrupted run continues, a finished one is only shown."""
-    from harness.config import check_names, load_config_file, parse_assignments, resolve, trial_id
+    from harness.config import check_names, load_config_file, merge, parse_assignments, resolve, trial_id
 
     options = {"gan": gan, "dataset": dataset, "network": network, "images": images, "seed": seed}
-    raw = {
-        **(load_config_file(config) if config else {}),
-        **{key: value for key, value in options.items() if value is not None},
-        **parse_assignments(assignments or []),
-    }
-    resolved = resolve(raw)
+    given = {key: value for key, value in options.items() if value is not None}
+    file = load_config_file(config) if config else {}
+    resolved = resolve(merge(file, given, parse_assignments(assignments or [])))
     check_names(resolved)
     folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
     _set_threads(threads)
@@ -89,18 +86,20 @@ def train(
     from harness.experiment import run_trial
     from harness.sweep.progress import open_view
 
+    where = _tracking(wandb, project, private)
     key, label = trial_id(resolved), f"{resolved.gan.name} on {resolved.data.name} seed {resolved.seed}"
     with open_view({key: resolved.images}, before=0) as view:
         view.started(key, label)
         scores = run_trial(
             resolved,
             folder,
-            tracking=_tracking(wandb, project, private),
+            tracking=where,
             progress=lambda facts: view.advanced(key, facts),
             device=device,
         )
     typer.echo(_score_table(scores["results"]))
     typer.echo(f"run: {folder}")
+    _say_where(where, folder)
 
 
 @app.command()
@@ -160,6 +159,7 @@ def sweep_run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and stop.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also train what failed before.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a large sweep.")] = False,
+    device: Device = "auto",
     wandb: Wandb = "auto",
     project: Project = "ganbench",
     private: Private = False,
@@ -182,16 +182,16 @@ def sweep_run(
     if len(sweep.trials) > ASK_ABOVE and not yes:
         _confirm(len(sweep.trials), sum(trial.images for trial in sweep.trials))
     folder = out or Path("runs") / sweep.name
+    tracking = _tracking(wandb, project, private, group=folder.name)
     prepare(folder, sweep)
-    outcome = run_sweep(
-        folder, tracking=_tracking(wandb, project, private, group=folder.name), jobs=jobs, retry_failed=retry_failed
-    )
+    outcome = run_sweep(folder, tracking=tracking, jobs=jobs, retry_failed=retry_failed, device=device)
     if outcome.interrupted:
         typer.echo(f"stopped; the same command continues where it was ({folder})", err=True)
         raise typer.Exit(outcome.exit_code)
     index = _write_report([folder])
     typer.echo(index.with_name("table.md").read_text())
     typer.echo(f"report: {index}")
+    _say_where(tracking, folder)
     if outcome.failed:
         typer.echo(f"{len(outcome.failed)} trials failed; `ganbench sweep status {folder}` says why", err=True)
     raise typer.Exit(outcome.exit_code)
@@ -218,6 +218,19 @@ def sweep_status(
         reason = f"  {row.reason}" if row.reason else ""
         typer.echo(f"{row.id}  {row.label:<{width}}  {row.state:<11} {share}  {row.seconds:7.1f} s{reason}")
     typer.echo(", ".join(f"{count} {state}" for state, count in Counter(row.state for row in rows).items()))
+
+
+@sweep_app.command("export")
+def sweep_export(
+    spec: Annotated[Path, typer.Argument(help="A W&B sweep YAML, or the name of a shipped one.")],
+) -> None:
+    """Print the sweep as `wandb sweep` takes it; each agent then calls `ganbench train`."""
+    import yaml
+
+    from harness.sweep import shipped
+    from harness.sweep.spec import as_wandb_sweep, read_spec
+
+    typer.echo(yaml.safe_dump(as_wandb_sweep(read_spec(shipped.find(spec))), sort_keys=False), nl=False)
 
 
 @sweep_app.command("list")
@@ -284,9 +297,17 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's or trial's folde
 
 
 def _tracking(mode: str, project: str, private: bool, *, group: str | None = None) -> TrackingConfig:
+    """The tracking asked for, with `auto` decided: once, not by each trial against a server that is down."""
     from harness.config import TrackingConfig
+    from harness.tracking import resolve_mode
 
-    return TrackingConfig.model_validate({"mode": mode, "project": project, "private": private, "group": group})
+    asked = TrackingConfig.model_validate({"mode": mode, "project": project, "private": private, "group": group})
+    return asked.model_copy(update={"mode": resolve_mode(asked)})
+
+
+def _say_where(tracking: TrackingConfig, folder: Path) -> None:
+    if tracking.mode == "offline":
+        typer.echo(f"W&B runs are offline; `ganbench sync {folder}` pushes them", err=True)
 
 
 def _confirm(trials: int, images: int) -> None:
@@ -326,6 +347,8 @@ def main() -> None:
     except UserError as error:
         print(f"ganbench: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise

@@ -45,6 +45,7 @@ class ScoreSet:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def as_json(self) -> dict[str, Any]:
+        """As `scores.json` and `evaluate --json` have it."""
         return {
             "protocol_id": self.protocol_id,
             "protocol": dict(self.protocol),
@@ -67,6 +68,7 @@ class Evaluation:
         self._judges: dict[Split, Judge] = {}
 
     def judge(self, split: Split) -> Judge:
+        """The judge who knows that split's real side, made on first use."""
         if split not in self._judges:
             mixture = self.dataset.mixture
             self._judges[split] = Judge(

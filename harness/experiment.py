@@ -21,13 +21,12 @@ import pytorch_lightning as pl
 import torch
 
 import gans
-from gans.module import HEALTH_EVERY
 from ganbench import __version__
 from ganbench.errors import UserError
 from ganbench.seeds import derive
+from gans.module import HEALTH_EVERY
 from harness import data, images
 from harness.config import TrackingConfig, TrialConfig, trial_id
-from harness.data import Dataset
 from harness.data.sampler import RoundLoader, Sampler
 from harness.evaluation import SELECTION_METRIC, Evaluation, ScoreSet
 from harness.store import TrialFolder, load_checkpoint
@@ -120,7 +119,7 @@ class _Trial(pl.Callback):
             seed=derive(self.config.seed, "training"),
         )
         if len(self.dataset.shape) == 3:
-            gan.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            gan.to(memory_format=torch.channels_last)
         return gan
 
     # --- the walk

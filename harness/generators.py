@@ -15,8 +15,9 @@ from harness.evaluation import Evaluation, ScoreSet
 from harness.store import TrialFolder, load_checkpoint
 
 if TYPE_CHECKING:
-    from gans import GAN
     from torch import Tensor
+
+    from gans import GAN
 
 
 def is_generator(source: Path) -> bool:
@@ -52,11 +53,13 @@ def save_samples(samples: Tensor, out: Path, config: TrialConfig) -> None:
     """
     points = samples.ndim == 2
     if out.suffix == ".png":
-        picture = images.scatter(samples.numpy(), None) if points else images.grid(images.to_uint8(samples), columns=8)
+        picture = (
+            images.scatter(images.to_points(samples)) if points else images.grid(images.to_uint8(samples), columns=8)
+        )
         images.save_picture(picture, out)
     elif out.suffix == ".npz":
-        arrays = {"points": samples.numpy()} if points else {"images": images.to_uint8(samples)}
-        write_atomic(out, lambda file: np.savez_compressed(file, **arrays))
+        arrays = {"points": images.to_points(samples)} if points else {"images": images.to_uint8(samples)}
+        write_atomic(out, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     elif points:
         raise UserError(f"{config.data.name} has points, not images: give --out a .png or .npz name")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):

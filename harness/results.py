@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganbench.errors import UserError
-from harness.config import TrialConfig
-from harness.store import TrialFolder
+from harness.config import TrialConfig, resolve
+from harness.store import TrialFolder, trial_state
 from metrics.catalogue import METRICS, label_for
 
 if TYPE_CHECKING:
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
 _ORDER = [metric.name for metric in METRICS]
 
 
-def find_trials(paths: Sequence[Path]) -> list[TrialFolder]:
-    """The trials below sweep folders and the trials named themselves; raises `UserError` where there are none."""
-    return [folder for path in paths for folder in _trials_of(path)]
+def find_trials(paths: Sequence[Path]) -> list[tuple[TrialFolder, TrialConfig]]:
+    """The trials of sweep folders and the trials named themselves; raises `UserError` where there are none."""
+    return [trial for path in paths for trial in _trials_of(path)]
 
 
-def _trials_of(path: Path) -> Iterator[TrialFolder]:
+def _trials_of(path: Path) -> Iterator[tuple[TrialFolder, TrialConfig]]:
     if not path.is_dir():
         raise UserError(f"no folder at {path}: name a sweep's or a trial's folder")
     if (path / "manifest.json").is_file():
-        manifest = json.loads((path / "manifest.json").read_text())
-        for trial in manifest["trials"]:
-            yield TrialFolder(path / "trials" / trial["id"])
+        for trial in json.loads((path / "manifest.json").read_text())["trials"]:
+            yield TrialFolder(path / "trials" / trial["id"]), resolve(trial["config"])
     elif (path / "config.yaml").is_file():
-        yield TrialFolder(path)
+        yield TrialFolder(path), TrialFolder(path).config()
     else:
         raise UserError(f"{path} holds neither a sweep (manifest.json) nor a trial (config.yaml)")
 
@@ -40,24 +39,21 @@ def _trials_of(path: Path) -> Iterator[TrialFolder]:
 def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
     """Everything the reports need, read from the trials' files.
 
-    A trial that has not been started or has failed is a row too: a failure is a result.
+    A trial that has failed or has not been started is a row too: a failure is a result.
     """
     import pandas as pd
 
     from reports import Grid, Results
     from reports.results import CURVES, SCORES, TRIALS
 
-    folders = [folder for folder in find_trials(paths) if folder.config_file.exists()]
-    if not folders:
-        raise UserError(f"nothing has been trained yet in {', '.join(map(str, paths))}: run the sweep first")
-    configs = [folder.config() for folder in folders]
-    labels = recipe_labels(configs)
+    found = find_trials(paths)
+    labels = recipe_labels([config for _, config in found])
     scores: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     grids: list[Grid] = []
     protocols: dict[str, dict[str, Any]] = {}
-    for folder, config, label in zip(folders, configs, labels, strict=True):
+    for (folder, config), label in zip(found, labels, strict=True):
         key = {"recipe": label, "trial": folder.path.name, "seed": config.seed}
         status = folder.status()
         trials.append({**key, **_trial_row(status)})
@@ -83,7 +79,7 @@ def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
 def _trial_row(status: dict[str, Any]) -> dict[str, Any]:
     parameters = status.get("parameters")
     return {
-        "status": status.get("state", "pending"),
+        "status": trial_state(status),
         "reason": status.get("reason"),
         **{name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds")},
         "parameters": sum(parameters.values()) if parameters else None,

@@ -21,6 +21,10 @@ from ganbench.files import write_atomic, write_json, write_text
 from harness.config import TrialConfig, resolve, trial_id
 
 State = Literal["running", "done", "failed"]
+"""What a trial writes of itself."""
+
+TrialState = Literal["pending", "running", "interrupted", "done", "failed"]
+"""What a reader makes of it: interrupted means begun, and no process at it any more."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +35,31 @@ class TrialFolder:
 
     @property
     def config_file(self) -> Path:
+        """The resolved config."""
         return self.path / "config.yaml"
 
     @property
     def status_file(self) -> Path:
+        """State, counters, times, environment: for people and schedulers, never for results."""
         return self.path / "status.json"
 
     @property
     def history_file(self) -> Path:
+        """Losses and scores on the way, one JSON object a line."""
         return self.path / "history.jsonl"
 
     @property
     def scores_file(self) -> Path:
+        """The results: no times in it, so the same seed gives the same bytes."""
         return self.path / "scores.json"
 
     @property
     def samples(self) -> Path:
+        """Pictures of the fixed latents, named by images shown."""
         return self.path / "samples"
 
     def checkpoint_file(self, name: str) -> Path:
+        """`last` (a resume's) or `best` (the lowest selection score's)."""
         return self.path / "checkpoints" / f"{name}.pt"
 
     # --- config
@@ -103,6 +113,7 @@ class TrialFolder:
     # --- history
 
     def append_history(self, row: Mapping[str, Any]) -> None:
+        """One more row; it must hold `kind` and `images`."""
         self.path.mkdir(parents=True, exist_ok=True)
         with self.history_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -124,6 +135,7 @@ class TrialFolder:
     # --- results
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
+        """The trial's results, atomically."""
         write_json(self.scores_file, scores)
 
     def scores(self) -> dict[str, Any] | None:
@@ -134,9 +146,35 @@ class TrialFolder:
         return scores
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
+        """Tensors and plain values, atomically; `load_checkpoint` reads them."""
         import torch
 
         write_atomic(self.checkpoint_file(name), lambda file: torch.save(dict(state), file))
+
+
+def trial_state(status: Mapping[str, Any]) -> TrialState:
+    """What `status.json` says, with a process that is gone told from one that is at work."""
+    state: TrialState = status.get("state", "pending")
+    if state == "running" and status.get("host") == socket.gethostname() and not _alive(status.get("pid")):
+        return "interrupted"
+    if state == "failed" and status.get("reason") == "interrupted":
+        return "interrupted"
+    return state
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, as another user's
+        return True
+    try:  # a container without an init keeps ended processes in its table; their state is "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # no Linux
+        return True
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

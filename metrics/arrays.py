@@ -35,12 +35,17 @@ def as_matrix(values: Array, name: str, *, at_least: int = 1) -> np.ndarray:
 def as_pair(real: Array, fake: Array, *, at_least: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Both sides as float64 matrices of one width; raises `UserError` as `as_matrix` does, or if widths differ."""
     first, second = as_matrix(real, "real", at_least=at_least), as_matrix(fake, "fake", at_least=at_least)
-    if first.shape[1] != second.shape[1]:
+    check_widths(first, second)
+    return first, second
+
+
+def check_widths(real: np.ndarray, fake: np.ndarray) -> None:
+    """Raise `UserError` unless both matrices have the same number of features per sample."""
+    if real.shape[1] != fake.shape[1]:
         raise UserError(
-            f"real has {first.shape[1]} features per sample and fake {second.shape[1]}: "
+            f"real has {real.shape[1]} features per sample and fake {fake.shape[1]}: "
             "compute both with the same feature network"
         )
-    return first, second
 
 
 def fingerprint(values: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from metrics.frechet import FrechetReference
-from metrics.manifolds import neighbours
+from metrics.manifolds import RealManifold
 from metrics.modes import mode_scores
 from metrics.score import ModeScores, Neighbours
 
@@ -34,13 +34,21 @@ class Side:
     logits: np.ndarray | None
 
 
+@dataclass(frozen=True)
 class RealSide(Side):
-    """The reference, which keeps what every comparison with it needs."""
+    """The reference, which keeps what every comparison with it needs; `k` neighbours make a ball."""
+
+    k: int
 
     @cached_property
     def frechet(self) -> FrechetReference:
         """Mean and covariance factor, computed when first asked for."""
         return FrechetReference.of(self.features)
+
+    @cached_property
+    def manifold(self) -> RealManifold:
+        """The balls around the real features: their radii cost as much as a whole comparison."""
+        return RealManifold.of(self.features, k=self.k)
 
 
 class Comparison:
@@ -54,7 +62,7 @@ class Comparison:
     @cached_property
     def neighbours(self) -> Neighbours:
         """Precision, recall, f1, density and coverage."""
-        return neighbours(real=self.real.features, fake=self.fake.features, k=self.settings.k)
+        return self.real.manifold.compare(self.fake.features)
 
     @cached_property
     def modes(self) -> ModeScores:

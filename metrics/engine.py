@@ -68,7 +68,7 @@ class Judge:
         side = self._side(real, "real")
         if not np.isfinite(side.features).all():
             raise UserError("the real samples have NaN or infinite features: repair the data set")
-        self._real = RealSide(side.samples, side.features, side.logits)
+        self._real = RealSide(side.samples, side.features, side.logits, k)
         self.protocol = self._protocol()
 
     def score(self, fake: Array) -> dict[str, Score]:

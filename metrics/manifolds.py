@@ -7,14 +7,58 @@ Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics" (arXiv:2002.09797).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from ganbench.errors import UserError
-from metrics.arrays import Array, as_pair
+from metrics.arrays import Array, as_matrix, check_widths
 from metrics.score import Neighbours
 
 BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class RealManifold:
+    """The real side of a neighbours' pass, computed once: centred features (n, d) and the balls' squared radii (n,)."""
+
+    features: np.ndarray
+    centre: np.ndarray
+    radii: np.ndarray
+    k: int
+    block: int
+
+    @classmethod
+    def of(cls, real: Array, *, k: int, block: int = BLOCK) -> RealManifold:
+        """From features (n > k, d), in float64; raises `UserError` for other shapes or non-finite values."""
+        if k < 1:
+            raise UserError(f"k={k}: ask for at least one neighbour")
+        matrix = as_matrix(real, "real", at_least=k + 1)
+        centre = matrix.mean(axis=0)  # far from the origin the squared norms would swallow the distances
+        return cls(matrix - centre, centre, _radii(matrix - centre, k, block), k, block)
+
+    def compare(self, fake: Array) -> Neighbours:
+        """All five scores of fake features (m > k, d); see `neighbours`."""
+        fakes = as_matrix(fake, "fake", at_least=self.k + 1)
+        check_widths(self.features, fakes)
+        fakes = fakes - self.centre
+        fake_radii = _radii(fakes, self.k, self.block)
+        balls = np.empty(len(fakes), dtype=np.int64)
+        recalled = np.zeros(len(self.features), dtype=bool)
+        covered = np.zeros(len(self.features), dtype=bool)
+        for rows, distances in _distances(fakes, self.features, self.block):
+            inside = distances <= self.radii
+            balls[rows] = inside.sum(axis=1)
+            covered |= inside.any(axis=0)
+            recalled |= (distances <= fake_radii[rows, None]).any(axis=0)
+        precision, recall = float((balls > 0).mean()), float(recalled.mean())
+        return Neighbours(
+            precision=precision,
+            recall=recall,
+            f1=2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0,
+            density=float(balls.mean()) / self.k,
+            coverage=float(covered.mean()),
+        )
 
 
 def neighbours(*, real: Array, fake: Array, k: int = 3, block: int = BLOCK) -> Neighbours:
@@ -28,28 +72,7 @@ def neighbours(*, real: Array, fake: Array, k: int = 3, block: int = BLOCK) -> N
 
     Raises `UserError` for too few samples, unequal d or non-finite values.
     """
-    if k < 1:
-        raise UserError(f"k={k}: ask for at least one neighbour")
-    first, second = as_pair(real, fake, at_least=k + 1)
-    centre = first.mean(axis=0)  # far from the origin the squared norms would swallow the distances
-    first, second = first - centre, second - centre
-    real_radii, fake_radii = _radii(first, k, block), _radii(second, k, block)
-    balls = np.empty(len(second), dtype=np.int64)
-    recalled = np.zeros(len(first), dtype=bool)
-    covered = np.zeros(len(first), dtype=bool)
-    for rows, distances in _distances(second, first, block):
-        inside = distances <= real_radii
-        balls[rows] = inside.sum(axis=1)
-        covered |= inside.any(axis=0)
-        recalled |= (distances <= fake_radii[rows, None]).any(axis=0)
-    precision, recall = float((balls > 0).mean()), float(recalled.mean())
-    return Neighbours(
-        precision=precision,
-        recall=recall,
-        f1=2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0,
-        density=float(balls.mean()) / k,
-        coverage=float(covered.mean()),
-    )
+    return RealManifold.of(real, k=k, block=block).compare(fake)
 
 
 def _distances(x: np.ndarray, y: np.ndarray, block: int) -> Iterator[tuple[slice, np.ndarray]]:

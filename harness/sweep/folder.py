@@ -8,23 +8,18 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from ganbench.errors import UserError
 from ganbench.files import write_json, write_text
 from harness.config import TrialConfig, merge, resolve, trial_id
 from harness.results import recipe_labels
-from harness.store import TrialFolder
+from harness.store import TrialFolder, TrialState, trial_state
 from harness.sweep.spec import SweepSpec
-
-TrialState = Literal["pending", "running", "interrupted", "done", "failed"]
 
 _ID = re.compile(r"[0-9a-f]{12}")
 
@@ -143,31 +138,6 @@ def _values(configs: Sequence[TrialConfig]) -> dict[str, str]:
     return {
         key: ", ".join([*list(values)[:3], *(["…"] if len(values) > 3 else [])]) for key, values in sorted(seen.items())
     }
-
-
-def trial_state(status: Mapping[str, Any]) -> TrialState:
-    """What `status.json` says, with a process that is gone told from one that is at work."""
-    state: TrialState = status.get("state", "pending")
-    if state == "running" and status.get("host") == socket.gethostname() and not _alive(status.get("pid")):
-        return "interrupted"
-    if state == "failed" and status.get("reason") == "interrupted":
-        return "interrupted"
-    return state
-
-
-def _alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, as another user's
-        return True
-    try:  # a container without an init keeps ended processes in its table; their state is "Z"
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:  # no Linux
-        return True
 
 
 def status(folder: Path) -> list[TrialStatus]:

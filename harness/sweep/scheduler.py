@@ -24,8 +24,9 @@ from typing import Any
 
 from ganbench.errors import UserError
 from harness.config import TrackingConfig
+from harness.store import trial_state
 from harness.sweep import worker
-from harness.sweep.folder import Manifest, load_manifest, locked, log_file, trial_folder, trial_state
+from harness.sweep.folder import Manifest, load_manifest, locked, log_file, trial_folder
 from harness.sweep.progress import PlainView, headline, open_view
 
 TARGET = "harness.experiment:run_trial"

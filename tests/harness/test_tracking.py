@@ -111,7 +111,7 @@ def test_the_sync_command_names_the_run_folder(tmp_path):
 def test_private_leaves_no_trace_of_machine_command_or_git(tmp_path, read_offline_run, monkeypatch):
     repository = tmp_path / "repository"
     repository.mkdir()
-    author = ["-c", "user.name=secret-author", "-c", "user.email=secret@example.invalid"]
+    author = ["-c", "user.name=secret-author", "-c", "user.email=secret@example.invalid", "-c", "commit.gpgsign=false"]
     for command in (
         ["init", "--quiet"],
         ["remote", "add", "origin", "https://example.invalid/secret-remote.git"],
