@@ -268,17 +268,15 @@ def check_names(config: TrialConfig) -> None:
     """
     from gans.networks import NETWORKS
     from harness.data.catalogue import DATASETS
-    from metrics.catalogue import METRICS
+    from metrics.catalogue import REGISTRY
     from metrics.features import FEATURES
 
     if config.gan.network != "auto":
         NETWORKS.entry(config.gan.network)
     if config.data.name not in DATASETS.names() and not Path(config.data.name).exists():
         raise UserError(f"{unknown_name('dataset', config.data.name, DATASETS.names())}; and no file has that path")
-    known = [metric.name for metric in METRICS]
     for name in config.evaluation.metrics or ():
-        if name not in known:
-            raise unknown_name("metric", name, known)
+        REGISTRY.entry(name)
     if config.evaluation.features != "auto":
         FEATURES.entry(config.evaluation.features)
     if config.evaluation.weights is not None and not Path(config.evaluation.weights).is_file():
@@ -310,7 +308,11 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, where: str) -> Any:
     """The value that `text` holds; `where` names its place in the `UserError` for malformed YAML."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{where}, line {mark.line + 1}" if mark and mark.line else where

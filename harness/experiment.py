@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -62,13 +63,18 @@ def run_trial(
 
     A trial that is done is not trained again; an interrupted one continues from its last checkpoint. A failure
     is recorded in `status.json` (and W&B) before it is raised again.
+
+    Raises:
+        UserError: the folder holds another trial, or the data, the networks and the metrics do not fit each other;
+            nothing has been written then.
     """
     folder = TrialFolder(path)
-    folder.claim(config)
+    folder.check(config)
     done = folder.scores()
     if folder.status().get("state") == "done" and done is not None:
         return done
-    folder.write_status("running", images=folder.status().get("images", 0), total_images=config.images)
+    trial = _Trial(config, folder, progress, device)
+    folder.claim(config)
     tracker = Tracker.start(
         tracking,
         folder=path,
@@ -78,13 +84,16 @@ def run_trial(
         tags=[config.gan.name, config.data.name],
     )
     try:
-        scores = _Trial(config, folder, tracker, progress, device).run()
+        folder.write_status("running", images=folder.status().get("images", 0), total_images=config.images)
+        scores = trial.run(tracker)
     except BaseException as error:
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
         reason = "interrupted" if interrupted else _reason(error)
-        folder.write_status("failed", reason=reason)
+        with suppress(OSError):  # a full disk may be what failed, and is what the caller is to hear of
+            folder.write_status("failed", reason=reason)
+            if not isinstance(error, UserError) and not interrupted:
+                (path / "error.txt").write_text(traceback.format_exc())
         if not isinstance(error, UserError) and not interrupted:
-            (path / "error.txt").write_text(traceback.format_exc())
             tracker.alert(f"{config.gan.name} seed {config.seed} failed", reason)
         tracker.summarize({"status": "failed", "reason": reason})
         tracker.finish(exit_code=1)
@@ -94,19 +103,30 @@ def run_trial(
 
 
 class _Trial(pl.Callback):
-    """The trial as a Lightning callback: it looks after each call of `training_step`."""
+    """The trial as a Lightning callback: it looks after each call of `training_step`.
 
-    def __init__(
-        self, config: TrialConfig, folder: TrialFolder, tracker: Tracker, progress: Progress, device: str
-    ) -> None:
+    Everything that a mistake in the config can break is built in the constructor, which writes nothing.
+    """
+
+    tracker: Tracker
+
+    def __init__(self, config: TrialConfig, folder: TrialFolder, progress: Progress, device: str) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("no CUDA device can be used on this machine: choose --device cpu or auto")
         self.config = config
         self.folder = folder
-        self.tracker = tracker
         self.progress = progress
         self.device = device
         self.dataset = data.load(config.data.name, size=config.data.size, n=config.data.n, seed=config.data.seed)
         self.evaluation = Evaluation(self.dataset, config.evaluation)
+        self.evaluation.judge("selection")
         self.gan = self._new_gan()
+        self.sampler = Sampler(
+            self.dataset.train,
+            batch_size=config.gan.batch_size,
+            seed=derive(config.seed, "data"),
+            channels_last=True,
+        )
         self.best: dict[str, Any] = {"value": math.inf, "images": 0}
         self._flushed_rounds = 0
 
@@ -124,7 +144,8 @@ class _Trial(pl.Callback):
 
     # --- the walk
 
-    def run(self) -> dict[str, Any]:
+    def run(self, tracker: Tracker) -> dict[str, Any]:
+        self.tracker = tracker
         recipe = self.gan.recipe
         per_round = recipe.batch_size * recipe.n_critic
         total = self.config.images // per_round
@@ -134,11 +155,8 @@ class _Trial(pl.Callback):
         if self.gan.counters.images == 0:
             self._look()
         plan = list(chunks(self.gan.counters.g_steps, sorted(self.marks), self._rounds_per_call()))
-        sampler = Sampler(
-            self.dataset.train, batch_size=recipe.batch_size, seed=derive(self.config.seed, "data"), channels_last=True
-        )
         if plan:
-            loader = RoundLoader(sampler, n_critic=recipe.n_critic, plan=plan)
+            loader = RoundLoader(self.sampler, n_critic=recipe.n_critic, plan=plan)
             with warnings.catch_warnings():
                 # Lightning advises more workers and logging intervals: the data is in memory, the logging ours
                 warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -162,6 +180,7 @@ class _Trial(pl.Callback):
         state = load_checkpoint(last)
         self.gan.load_training_state(state)
         self.best = state["best"]
+        self._flushed_rounds = self.gan.counters.g_steps
         self.folder.rewind_history(self.gan.counters.images)
 
     # --- Lightning's calls

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from metrics.catalogue import METRICS, label_for
+from metrics.catalogue import REGISTRY, label_for
 
 
 def lines(what: Literal["gans", "networks", "datasets", "features", "metrics"]) -> Iterator[str]:
     """One line per known name: name, what it is, and its paper."""
-    if what == "metrics":
-        rows = [(metric.name, metric.summary, metric.paper) for metric in METRICS]
-    else:
-        rows = [(entry.name, entry.summary, entry.paper) for entry in _registry(what).entries()]
+    rows = [(entry.name, entry.summary, entry.paper) for entry in _registry(what).entries()]
     width = max(len(name) for name, _, _ in rows)
     for name, summary, paper in rows:
         yield f"{name:<{width}}  {summary}" + (f" — {paper}" if paper else "")
@@ -32,9 +29,11 @@ def _registry(what: str) -> Any:
         from harness.data.catalogue import DATASETS
 
         return DATASETS
-    from metrics.features import FEATURES
+    if what == "features":
+        from metrics.features import FEATURES
 
-    return FEATURES
+        return FEATURES
+    return REGISTRY
 
 
 def score_table(results: Sequence[Mapping[str, Any]]) -> str:

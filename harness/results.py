@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganbench.errors import UserError
-from harness.config import TrialConfig, resolve
+from harness.config import TrialConfig
 from harness.store import TrialFolder, trial_state
 from metrics.catalogue import METRICS, label_for
 
@@ -28,8 +27,10 @@ def _trials_of(path: Path) -> Iterator[tuple[TrialFolder, TrialConfig]]:
     if not path.is_dir():
         raise UserError(f"no folder at {path}: name a sweep's or a trial's folder")
     if (path / "manifest.json").is_file():
-        for trial in json.loads((path / "manifest.json").read_text())["trials"]:
-            yield TrialFolder(path / "trials" / trial["id"]), resolve(trial["config"])
+        from harness.sweep.folder import load_manifest, trial_folder
+
+        for key, config in load_manifest(path).trials.items():
+            yield trial_folder(path, key), config
     elif (path / "config.yaml").is_file():
         yield TrialFolder(path), TrialFolder(path).config()
     else:

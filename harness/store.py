@@ -18,7 +18,7 @@ import yaml
 
 from ganbench.errors import UserError
 from ganbench.files import write_atomic, write_json, write_text
-from harness.config import TrialConfig, resolve, trial_id
+from harness.config import TrialConfig, load_config_file, resolve, trial_id
 
 State = Literal["running", "done", "failed"]
 """What a trial writes of itself."""
@@ -65,7 +65,13 @@ class TrialFolder:
     # --- config
 
     def claim(self, config: TrialConfig) -> None:
-        """Write the config; refuse a folder that holds another trial or something else."""
+        """Write the config; raises `UserError` as `check` does."""
+        self.check(config)
+        if not self.config_file.exists():
+            write_text(self.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    def check(self, config: TrialConfig) -> None:
+        """Refuse, as a `UserError`, a folder that holds another trial or something else."""
         if self.config_file.exists():
             other = self.config()
             if trial_id(other) != trial_id(config):
@@ -74,25 +80,21 @@ class TrialFolder:
                     "give another folder with --out, or remove this one"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        # a scheduler writes the status of a trial whose process died before it could claim its folder
+        if self.path.exists() and (not self.path.is_dir() or any(f != self.status_file for f in self.path.iterdir())):
             raise UserError(f"{self.path} exists and is no trial's folder: give another one with --out")
-        write_text(self.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     def config(self) -> TrialConfig:
         """The resolved config; raises `UserError` where there is none."""
         if not self.config_file.is_file():
             raise UserError(f"{self.path} is no trial's folder: it has no config.yaml")
-        return resolve(yaml.safe_load(self.config_file.read_text()))
+        return resolve(load_config_file(self.config_file))
 
     # --- status
 
     def status(self) -> dict[str, Any]:
         """The last status written, or {} for a trial that never started."""
-        try:
-            status: dict[str, Any] = json.loads(self.status_file.read_text())
-        except FileNotFoundError:
-            return {}
-        return status
+        return _read_json(self.status_file) or {}
 
     def write_status(self, state: State, **facts: Any) -> None:
         """Merge `facts` into the status; the folder's own process, host and time are always added."""
@@ -140,16 +142,24 @@ class TrialFolder:
 
     def scores(self) -> dict[str, Any] | None:
         """What `write_scores` wrote, or None for a trial that has not ended well."""
-        if not self.scores_file.exists():
-            return None
-        scores: dict[str, Any] = json.loads(self.scores_file.read_text())
-        return scores
+        return _read_json(self.scores_file)
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
         """Tensors and plain values, atomically; `load_checkpoint` reads them."""
         import torch
 
         write_atomic(self.checkpoint_file(name), lambda file: torch.save(dict(state), file))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the file, None where there is no file; `UserError` for a damaged one."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove its folder and train again") from None
+    return value
 
 
 def trial_state(status: Mapping[str, Any]) -> TrialState:

@@ -47,7 +47,7 @@ _STYLE: Any = {
     "grid.alpha": 0.25,
     "grid.color": "#888888",
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9,
+    "legend.fontsize": 8,
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "svg.fonttype": "none",  # text stays text: selectable, searchable, and the file small
@@ -136,11 +136,11 @@ def _scores(name: str, metric: Metric, curves: DataFrame, results: Results, wher
         for recipe in shown:
             _line(axes, band[band["recipe"] == recipe], style[recipe].colour, style[recipe].dash)
         _mark_failures(axes, curves, results)
-        axes.set_ylabel(f"{metric.header}  ({metric.direction} is better)")
+        axes.set_ylabel(metric.header)
         _images_axis(axes)
         _legend(figure, [(recipe, style[recipe].colour, style[recipe].dash) for recipe in shown])
         caption = (
-            f"{metric.label} on the selection split while training. Line: mean over seeds; band: lowest to highest "
+            f"{metric.label}, {metric.direction} is better, on the selection split while training. Line: mean over seeds; band: lowest to highest "
             f"seed; ×: a trial failed after this point and is missing from what follows.{where}"
         )
         return Drawing(name, caption, _svg(figure, name), _png(figure), band)
@@ -205,6 +205,8 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, str, Dash]]) -> None:
         ],
         loc="outside lower center",
         ncols=min(len(entries), 4),
+        columnspacing=1.0,
+        handlelength=1.4,
     )
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ganbench.errors import UserError
 from harness.config import TrackingConfig, TrialConfig
 
 
@@ -56,7 +57,8 @@ def run(job: Job, connection: Connection) -> None:
         function(job.config, job.folder, tracking=job.tracking, progress=report, device=job.device, label=job.label)
     except Exception as error:
         with suppress(OSError):
-            connection.send({"error": f"{type(error).__name__}: {error}"})
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            connection.send({"error": said})
         raise
 
 

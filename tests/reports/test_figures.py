@@ -51,9 +51,9 @@ def test_a_figure_per_metric_and_one_of_losses_with_axes_named(make_study: Make)
         "scores-fid", "scores-kid", "scores-is", "scores-precision", "scores-recall", "scores-f1", "losses",
     ]  # fmt: skip
     svg = drawings[0].svg.decode()
-    assert "FID (digits) ↓  (lower is better)" in svg
+    assert "FID (digits) ↓" in svg
     assert "real images shown to the discriminator" in svg
-    assert "IS (digits) ↑  (higher is better)" in drawings[2].svg.decode()
+    assert "IS (digits) ↑" in drawings[2].svg.decode()
 
 
 def test_the_same_results_draw_the_same_bytes(make_study: Make) -> None:
