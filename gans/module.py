@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -85,9 +86,20 @@ class GAN(pl.LightningModule):
         self._records: list[Record] = []
         self._optimizer_states: list[dict[str, Any]] | None = None
         self._optimizers: list[torch.optim.Optimizer] = []
+        self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._copied: list[tuple[Tensor, Tensor]] = []
         self._enter_stage()
 
     # --- the game
+
+    def on_train_start(self) -> None:
+        """Undo an environment variable of Lightning's import, which slows every step of an optimizer.
+
+        Adam asks torch whether there is a GPU; told to look through NVML, torch searches a machine without one for
+        its library each time, a twentieth of a tiny network's round. Not done at import: Lightning sets the variable
+        so that a process may fork before it touches a GPU.
+        """
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
     def training_step(self, rounds: Sequence[Sequence[Tensor]], batch_idx: int) -> None:  # noqa: ARG002 (Lightning's)
         """Play the given rounds. Tiny networks get many rounds per call: Lightning's own cost is paid once."""
@@ -154,8 +166,8 @@ class GAN(pl.LightningModule):
         """Exponential moving average of the generator, its start-up bias removed by a decay that grows with t."""
         t = self.counters.g_steps
         decay = min(self.recipe.ema_decay, (1 + t) / (10 + t))
-        torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
-        for average, current in zip(self.ema_generator.buffers(), self.generator.buffers(), strict=True):
+        torch._foreach_lerp_(*self._averaged, 1 - decay)
+        for average, current in self._copied:
             average.copy_(current)
 
     @property
@@ -227,6 +239,10 @@ class GAN(pl.LightningModule):
         self._optimizers = [self._build_optimizer(player, rate) for player, rate in players]
         for optimizer, state in zip(self._optimizers, self._optimizer_states or (), strict=False):
             optimizer.load_state_dict(state)
+        # the networks are on their device by now; walking through their modules each round would cost a tiny one 2 %
+        average, current = self.ema_generator, self.generator
+        self._averaged = (list(average.parameters()), list(current.parameters()))
+        self._copied = list(zip(average.buffers(), current.buffers(), strict=True))
         return self._optimizers
 
     def _build_optimizer(self, player: nn.Module, rate: float) -> torch.optim.Optimizer:

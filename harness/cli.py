@@ -43,7 +43,7 @@ Wandb = Annotated[
 ]
 Project = Annotated[str, typer.Option(help="W&B project.")]
 Private = Annotated[bool, typer.Option("--private", help="Keep host, command line, git and system facts out of W&B.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -138,7 +138,7 @@ def evaluate(
     result = evaluate_source(
         real=real,
         fake=fake,
-        metrics=metrics.split(",") if metrics else None,
+        metrics=[name.strip() for name in metrics.split(",")] if metrics else None,
         features=features,
         weights=weights,
         n=n,
@@ -166,7 +166,7 @@ def sweep_run(
 ) -> None:
     """Train every trial of a sweep that is not done yet, then write and print the comparison."""
     from harness.config import check_names, parse_assignments
-    from harness.results import recipe_labels
+    from harness.labels import recipe_labels
     from harness.sweep import shipped
     from harness.sweep.folder import prepare
     from harness.sweep.scheduler import run_sweep
@@ -337,7 +337,15 @@ def _score_table(results: list[dict[str, Any]]) -> str:
     return score_table(results)
 
 
-_DISK_ERRORS = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only", errno.EACCES: "no permission"}
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "no permission",
+    errno.EEXIST: "there is a file, not a folder,",
+    errno.ENOTDIR: "there is a file, not a folder,",
+    errno.EISDIR: "there is a folder, not a file,",
+}
 
 
 def main() -> None:
@@ -354,7 +362,7 @@ def main() -> None:
             raise
         where = error.filename or "the output folder"
         print(
-            f"ganbench: {_DISK_ERRORS[error.errno]} at {where}: free space or give another folder with --out; "
+            f"ganbench: {_DISK_ERRORS[error.errno]} at {where}: make room there or give another place with --out; "
             "what was written before is intact",
             file=sys.stderr,
         )

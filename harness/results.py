@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganbench.errors import UserError
 from harness.config import TrialConfig
+from harness.labels import recipe_labels
 from harness.store import TrialFolder, trial_state
+from harness.sweep.folder import load_manifest, trial_folder
 from metrics.catalogue import METRICS, label_for
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ def _trials_of(path: Path) -> Iterator[tuple[TrialFolder, TrialConfig]]:
     if not path.is_dir():
         raise UserError(f"no folder at {path}: name a sweep's or a trial's folder")
     if (path / "manifest.json").is_file():
-        from harness.sweep.folder import load_manifest, trial_folder
-
         for key, config in load_manifest(path).trials.items():
             yield trial_folder(path, key), config
     elif (path / "config.yaml").is_file():
@@ -113,31 +112,6 @@ def _curve_rows(key: dict[str, Any], folder: TrialFolder) -> Iterator[dict[str, 
             values = {name: value for name, value in row.items() if "/" in name}
         for name, value in values.items():
             yield {**key, "images": row["images"], "name": name, "value": value}
-
-
-def recipe_labels(configs: Sequence[TrialConfig]) -> list[str]:
-    """A display name for each trial: its variant, and the settings that vary among that variant's trials.
-
-    The seed is never part of it: a recipe's row is taken over its seeds.
-    """
-    flat = [dict(_flatten(config.model_dump(mode="json", exclude={"seed"}))) for config in configs]
-    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for settings in flat:
-        for key, value in settings.items():
-            values[settings["gan.name"]][key].add(str(value))
-    labels = []
-    for settings in flat:
-        varied = [key for key, seen in values[settings["gan.name"]].items() if len(seen) > 1]
-        labels.append(" ".join([settings["gan.name"], *(f"{key}={settings[key]}" for key in varied)]))
-    return labels
-
-
-def _flatten(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _flatten(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner
 
 
 def _commands(paths: Sequence[Path]) -> list[str]:

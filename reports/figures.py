@@ -140,8 +140,9 @@ def _scores(name: str, metric: Metric, curves: DataFrame, results: Results, wher
         _images_axis(axes)
         _legend(figure, [(recipe, style[recipe].colour, style[recipe].dash) for recipe in shown])
         caption = (
-            f"{metric.label}, {metric.direction} is better, on the selection split while training. Line: mean over seeds; band: lowest to highest "
-            f"seed; ×: a trial failed after this point and is missing from what follows.{where}"
+            f"{metric.label}, {metric.direction} is better, on the selection split while training. "
+            "Line: mean over seeds; band: lowest to highest seed; ×: a trial failed after this point and is missing "
+            f"from what follows.{where}"
         )
         return Drawing(name, caption, _svg(figure, name), _png(figure), band)
 

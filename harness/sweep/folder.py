@@ -17,7 +17,7 @@ from pathlib import Path
 from ganbench.errors import UserError
 from ganbench.files import write_json, write_text
 from harness.config import TrialConfig, merge, resolve, trial_id
-from harness.results import recipe_labels
+from harness.labels import recipe_labels
 from harness.store import TrialFolder, TrialState, trial_state
 from harness.sweep.spec import SweepSpec
 
