@@ -83,20 +83,23 @@ def train(
     folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
     _set_threads(threads)
 
-    from harness.experiment import run_trial
+    from harness.experiment import NonFiniteLossError, run_trial
     from harness.sweep.progress import open_view
 
     where = _tracking(wandb, project, private)
     key, label = trial_id(resolved), f"{resolved.gan.name} on {resolved.data.name} seed {resolved.seed}"
     with open_view({key: resolved.images}, before=0) as view:
         view.started(key, label)
-        scores = run_trial(
-            resolved,
-            folder,
-            tracking=where,
-            progress=lambda facts: view.advanced(key, facts),
-            device=device,
-        )
+        try:
+            scores = run_trial(
+                resolved, folder, tracking=where, progress=lambda facts: view.advanced(key, facts), device=device
+            )
+        except NonFiniteLossError as error:  # a result, and no fault of the program: no traceback
+            view.note(f"{label} diverged: {error} ({folder / 'status.json'} keeps this)")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            view.note(f"stopped; the same command continues where it was ({folder})")
+            raise typer.Exit(130) from None
     typer.echo(_score_table(scores["results"]))
     typer.echo(f"run: {folder}")
     _say_where(where, folder)
@@ -257,7 +260,7 @@ def report(
 ) -> None:
     """Write the comparison: table.md, table.tex, table.csv, figures and index.html."""
     index = _write_report(folders, out)
-    typer.echo(index if fmt == "html" else index.with_name(f"table.{fmt}").read_text())
+    typer.echo(f"{index}\n" if fmt == "html" else index.with_name(f"table.{fmt}").read_text(), nl=False)
 
 
 @app.command("list")

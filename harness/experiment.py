@@ -26,6 +26,7 @@ from ganbench import __version__
 from ganbench.errors import UserError
 from ganbench.seeds import derive
 from gans.module import HEALTH_EVERY
+from gans.recipe import Recipe
 from harness import data, images
 from harness.config import TrackingConfig, TrialConfig, trial_id
 from harness.data.sampler import RoundLoader, Sampler
@@ -154,23 +155,26 @@ class _Trial(pl.Callback):
         self._resume()
         if self.gan.counters.images == 0:
             self._look()
-        plan = list(chunks(self.gan.counters.g_steps, sorted(self.marks), self._rounds_per_call()))
+        plan = list(chunks(self.gan.counters.g_steps, sorted(self.marks), rounds_per_call(recipe, self.dataset.shape)))
         if plan:
             loader = RoundLoader(self.sampler, n_critic=recipe.n_critic, plan=plan)
-            with warnings.catch_warnings():
-                # Lightning advises more workers and logging intervals: the data is in memory, the logging ours
-                warnings.filterwarnings("ignore", module="pytorch_lightning")
-                lean_trainer(callbacks=[self], device=self.device).fit(self.gan, loader)
+            self._fit(loader)
         return self._finish()
+
+    def _fit(self, loader: RoundLoader) -> None:
+        with warnings.catch_warnings():
+            # Lightning advises more workers and logging intervals: the data is in memory, the logging ours
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            try:
+                lean_trainer(callbacks=[self], device=self.device).fit(self.gan, loader)
+            except SystemExit as leave:  # what Lightning makes of Ctrl-C
+                if isinstance(leave.__context__, KeyboardInterrupt):
+                    raise KeyboardInterrupt from None
+                raise
 
     @property
     def every(self) -> int:
         return self.config.evaluation.every or self.config.images
-
-    def _rounds_per_call(self) -> int:
-        recipe = self.gan.recipe
-        numbers = recipe.batch_size * recipe.n_critic * math.prod(self.dataset.shape)
-        return max(1, min(FLUSH_ROUNDS, CHUNK_NUMBERS // numbers))
 
     def _resume(self) -> None:
         last = self.folder.checkpoint_file("last")
@@ -278,6 +282,12 @@ class _Trial(pl.Callback):
 
 def _result(checkpoint: str, weights: str | None, at: int | None, scored: ScoreSet) -> dict[str, Any]:
     return {"checkpoint": checkpoint, "weights": weights, "images": at, **scored.as_json()}
+
+
+def rounds_per_call(recipe: Recipe, shape: tuple[int, ...]) -> int:
+    """Rounds that one `training_step` plays: many where they are tiny, so that Lightning's own cost is paid seldom."""
+    numbers = recipe.batch_size * recipe.n_critic * math.prod(shape)
+    return max(1, min(FLUSH_ROUNDS, CHUNK_NUMBERS // numbers))
 
 
 def chunks(start: int, marks: Sequence[int], size: int) -> Iterator[range]:

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,11 +193,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch itself checks no sums: a flipped bit would train on, unseen
+                raise zipfile.BadZipFile(damaged)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}: train first, or name a trial's folder") from None
     except Exception as error:
-        # torch raises RuntimeError, UnpicklingError, EOFError or zipfile's own for a damaged file
+        # torch raises RuntimeError, UnpicklingError or EOFError for a damaged file, zipfile its own
         raise UserError(f"{path} is no checkpoint of ganbench, or it is damaged ({type(error).__name__})") from error
     if not isinstance(state, dict) or not {"config", "shape", "model"} <= state.keys():
         raise UserError(f"{path} is no checkpoint of ganbench: it lacks config, shape or model")

@@ -223,12 +223,13 @@ def _row(recipe: str, metrics: Iterable[Metric], scores: DataFrame, trials: Data
 
 
 def _reference(label: str, metrics: Iterable[Metric], scores: DataFrame) -> Row:
-    cells: dict[str, Cell] = {}
+    # recipes of one seed share what is random here, so a seed counts once
+    by_seed = scores.groupby(["metric", "seed"], dropna=False)["value"].mean().dropna()
+    drawn_once = by_seed.groupby("metric").nunique().le(1).all()  # the same draw in every trial is one sample of it
+    cells = {}
     for metric in metrics:
-        values = scores.loc[scores["metric"] == metric.name]
-        # recipes of one seed share what is random here, so a seed counts once; so does a value all seeds share
-        by_seed = values.groupby("seed", dropna=False)["value"].mean().dropna()
-        cells[metric.name] = _cell(by_seed if by_seed.nunique() > 1 else by_seed.head(1))
+        values = by_seed.loc[by_seed.index.get_level_values("metric") == metric.name]
+        cells[metric.name] = _cell(values.head(1) if drawn_once else values)
     n = max((cell.interval.n for cell in cells.values() if cell.interval), default=0)
     return Row(label, "reference", cells, n)
 

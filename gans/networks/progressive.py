@@ -221,8 +221,10 @@ class MinibatchStddev(nn.Module):
         batch, features, height, width = x.shape
         group = 4 if batch % 4 == 0 else batch
         groups = x.view(group, batch // group, features, height, width)
+        # Spelled out: var() over the outermost dimension is many times slower on a CPU, a tenth of the whole step.
+        variance = (groups - groups.mean(0)).square().mean(0)
         # The ε under the root keeps first and second derivatives finite where all samples agree.
-        deviation = (groups.var(0, correction=0) + _EPS).sqrt().mean((1, 2, 3))
+        deviation = (variance + _EPS).sqrt().mean((1, 2, 3))
         return torch.cat([x, deviation.repeat(group).view(batch, 1, 1, 1).expand(-1, -1, height, width)], 1)
 
 

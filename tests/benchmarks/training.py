@@ -47,7 +47,7 @@ from ganbench.seeds import derive
 from gans.module import GAN
 from harness import data
 from harness.data.sampler import RoundLoader, Sampler
-from harness.experiment import CHUNK_NUMBERS, FLUSH_ROUNDS, chunks, lean_trainer
+from harness.experiment import FLUSH_ROUNDS, chunks, lean_trainer, rounds_per_call
 
 SEED = 0
 LIGHTNINGS_VARIABLE = "PYTORCH_NVML_BASED_CUDA_CHECK"
@@ -72,7 +72,7 @@ class Network:
             "nonsaturating", total_images=self.rounds * self.options["batch_size"], **where, **options
         )
         if len(self.shape) == 3:
-            gan.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            gan.to(memory_format=torch.channels_last)
         return gan
 
     def sampler(self) -> Sampler:
@@ -86,8 +86,8 @@ class Network:
 
 
 NETWORKS = (
-    Network("dcgan 32×32", (3, 32, 32), 20, 0.97, {"batch_size": 64, "width": 32}),
-    Network("mlp 2-D", (2,), 1_000, 0.92, {"batch_size": 256, "width": 128, "depth": 3, "latent_dim": 64}),
+    Network("dcgan 32×32", (3, 32, 32), 10, 0.97, {"batch_size": 64, "width": 32}),
+    Network("mlp 2-D", (2,), 300, 0.92, {"batch_size": 256, "width": 128, "depth": 3, "latent_dim": 64}),
 )
 
 
@@ -144,9 +144,7 @@ def ours(network: Network) -> Run:
     """A trial's training: Lightning, records and all."""
     os.environ[LIGHTNINGS_VARIABLE] = "1"
     gan, sampler, trial = network.build(), network.sampler(), _Trial()
-    numbers = gan.recipe.batch_size * gan.recipe.n_critic * math.prod(gan.shape)
-    rounds_per_call = max(1, min(FLUSH_ROUNDS, CHUNK_NUMBERS // numbers))
-    plan = list(chunks(0, [network.rounds], rounds_per_call))
+    plan = list(chunks(0, [network.rounds], rounds_per_call(gan.recipe, gan.shape)))
     loader = RoundLoader(sampler, n_critic=gan.recipe.n_critic, plan=plan)
     with warnings.catch_warnings():
         warnings.filterwarnings(
@@ -229,8 +227,8 @@ def compare(network: Network, repeats: int) -> dict[str, Any]:
 def main() -> int:
     """Time all networks, print JSON; 1 when ours and the bare loop's weights differ, else 0."""
     parser = argparse.ArgumentParser(description="Lightning's training speed over a bare loop's, as JSON.")
-    parser.add_argument("--rounds", type=int, help="rounds per run (default: 20 for images, 1000 for points)")
-    parser.add_argument("--repeats", type=int, default=9, help="pairs of runs per network (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help="rounds per run (default: 10 for images, 300 for points)")
+    parser.add_argument("--repeats", type=int, default=21, help="pairs of runs per network (default: %(default)s)")
     options = parser.parse_args()
     if options.repeats < 1 or (options.rounds is not None and options.rounds < 1):
         parser.error("--rounds and --repeats are at least 1")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from harness.config import TrackingConfig, TrialConfig, resolve
+
 Json = dict[str, Any]
 
 
@@ -105,3 +107,95 @@ def _inspect(log: Path, *options: str) -> str:
     place = ["--run-file", str(log), str(log.parent.parent)]
     command = [core, "leet", "inspect", "--no-observability", "--json", *options, *place]
     return subprocess.check_output(command, text=True, timeout=30)
+
+
+# --- trials small enough to train in a test
+
+
+TINY: Json = {
+    "gan.width": 4,
+    "gan.batch_size": 16,
+    "evaluation.n_fake": 32,
+    "evaluation.splits": 2,
+    "evaluation.generation_seeds": 2,
+    "evaluation.every": 64,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., TrialConfig]:
+    """A trial of a fraction of a second: `tiny("wgan", "ring8", **{"gan.n_critic": 2})`."""
+
+    def make(gan: str = "vanilla", dataset: str = "digits", **options: Any) -> TrialConfig:
+        few = {"evaluation.metrics": ["fid", "modes"]} if dataset == "ring8" else {}
+        return resolve({"gan": gan, "dataset": dataset, "images": 256, **TINY, **few, **options})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train(tiny: Callable[..., TrialConfig]) -> Callable[..., Json]:
+    """Train a trial in a folder of this process, untracked; returns its scores."""
+    from harness.experiment import run_trial
+
+    def run(config: TrialConfig, folder: Path, **options: Any) -> Json:
+        return run_trial(config, folder, **{"tracking": TrackingConfig(mode="disabled"), "device": "cpu", **options})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tiny: Callable[..., TrialConfig], train: Callable[..., Json], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of one finished trial of `tiny()`; for reading only."""
+    folder = tmp_path_factory.mktemp("trained") / "trial"
+    train(tiny(), folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def mistake(self) -> str:
+        """The one sentence of a refused command, without what every refusal has."""
+        assert self.code == 2, self
+        assert self.err.startswith("ganbench: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert self.out == ""
+        return self.err.removeprefix("ganbench: ").rstrip()
+
+
+@pytest.fixture
+def ganbench(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Ended]:
+    """The command in this process, in an empty folder: `ganbench("train", "--gan", "wgan")`."""
+    from harness import cli
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # the command sets them: put back afterwards
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as leave:
+            code = leave.code
+        return Ended(code or 0, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> list[str]:
+    """`tiny()` for the command line."""
+    return [f"{key}={value}" for key, value in {"images": 256, **TINY}.items()]

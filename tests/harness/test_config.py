@@ -114,7 +114,10 @@ def test_a_resolved_config_is_immutable():
         (with_(gan="wgna"), "unknown variant 'wgna': did you mean 'wgan'?"),
         ({"gan": "wgan"}, "option data.name is missing: give it as dataset="),
         ({"dataset": "digits"}, "option gan.name is missing: give it as gan="),
-        (with_(images=319), "pays for no round of the game: one shows gan.batch_size 64 × gan.n_critic 5 = 320"),
+        (
+            with_(images=319, gan__batch_size=64, gan__n_critic=5),
+            "pays for no round of the game: one shows gan.batch_size 64 × gan.n_critic 5 = 320",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_with_the_key(raw, message):
