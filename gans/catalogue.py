@@ -34,14 +34,14 @@ VARIANTS = Registry(
     ],
 )
 
-# One network, batch and latent for all; rates raised over the authors' for budgets of minutes instead of days. Other than
-# that (each tried on the ring and on digits, a handful of values, one seed):
-# - wgan-gp, sngan: n_critic=2, not 5. The budget is in real images, so 5 leaves the generator a fifth of the steps, which
-#   days afford and minutes do not: on ring8 at equal rates, 0.92 of WGAN-GP's samples were of high quality with 2 and
-#   0.72 with 5. Their rate falls linearly to 0, so twice the others' is the same on average.
+# One network, batch and latent for all; rates raised over the authors' for budgets of minutes instead of days.
+# Other than that (each tried on the ring and on digits, a handful of values, one seed):
+# - wgan-gp, sngan: n_critic=2, not 5. The budget is in real images, so 5 leaves the generator a fifth of the
+#   steps, which days afford and minutes do not: on ring8 at equal rates, 0.92 of WGAN-GP's samples were of high
+#   quality with 2 and 0.72 with 5. Their rate falls linearly to 0, so twice the others' is the same on average.
 # - wgan: n_critic stays 5, as 2 gained little; half the rate, as its modes come and go at the full one.
-# - progressive: half the width, as its round costs six times a DCGAN's at the same one; a higher rate, since its layers
-#   scale their weights at run time.
+# - progressive: half the width, as its round costs six times a DCGAN's at the same one; a higher rate, since its
+#   layers scale their weights at run time.
 _COMMON = Recipe(batch_size=64, latent_dim=64, width=32, ema_decay=0.99, lr_generator=1e-3, lr_discriminator=1e-3)
 _DCGAN = Recipe(batch_size=128, latent_dim=100, width=64, lr_generator=2e-4, lr_discriminator=2e-4)
 

@@ -83,7 +83,7 @@ def train(
     folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
     _set_threads(threads)
 
-    from harness.experiment import NonFiniteLossError, run_trial
+    from harness.experiment import DivergedError, run_trial
     from harness.sweep.progress import open_view
 
     where = _tracking(wandb, project, private)
@@ -94,7 +94,7 @@ def train(
             scores = run_trial(
                 resolved, folder, tracking=where, progress=lambda facts: view.advanced(key, facts), device=device
             )
-        except NonFiniteLossError as error:  # a result, and no fault of the program: no traceback
+        except DivergedError as error:  # a result, and no fault of the program: no traceback
             view.note(f"{label} diverged: {error} ({folder / 'status.json'} keeps this)")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:

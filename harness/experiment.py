@@ -47,8 +47,8 @@ CHUNK_NUMBERS = 200_000
 """Real numbers handed to one `training_step`: many rounds of a tiny network, one of a large one."""
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss or gradient became NaN or infinite: the training has diverged."""
+class DivergedError(RuntimeError):
+    """A loss, a gradient or a sample became NaN or infinite: a result, and no fault of the program."""
 
 
 def run_trial(
@@ -204,7 +204,7 @@ class _Trial(pl.Callback):
             for name, value in record.values.items():
                 number = float(value)
                 if not math.isfinite(number):
-                    raise NonFiniteLossError(f"{name} became {number} at {record.images:,} images")
+                    raise DivergedError(f"{name} became {number} at {record.images:,} images")
                 sums[name].append(number)
         row = {name: math.fsum(values) / len(values) for name, values in sums.items()}
         counters = asdict(self.gan.counters)
@@ -216,7 +216,10 @@ class _Trial(pl.Callback):
     def _look(self) -> None:
         """Score, draw the fixed latents, keep the best, and save what a resume needs."""
         at = self.gan.counters.images
-        scores = self.evaluation.selection(self.gan)
+        try:
+            scores = self.evaluation.selection(self.gan)
+        except images.NonFiniteImages as error:
+            raise DivergedError(f"{error} at {at:,} images") from error
         values = {f"scores/{name}": score.value for name, score in scores.items() if score.value is not None}
         self.folder.append_history({"kind": "scores", "images": at, "split": "selection", "scores": _plain(scores)})
         self.tracker.log(values, images=at)
@@ -341,7 +344,7 @@ def _plain(scores: Mapping[str, Score]) -> dict[str, Any]:
 def _reason(error: BaseException) -> str:
     """One line: what a person reads in the failures' list."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, (UserError, NonFiniteLossError)) else f"{type(error).__name__}: {text}"[:500]
+    return text if isinstance(error, (UserError, DivergedError)) else f"{type(error).__name__}: {text}"[:500]
 
 
 def _peak_memory_mb() -> int:

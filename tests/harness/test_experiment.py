@@ -16,10 +16,11 @@ import pytest
 import torch
 import yaml
 
+import gans
 from ganbench.errors import UserError
 from harness import experiment
 from harness.config import TrackingConfig, resolve, trial_id
-from harness.experiment import NonFiniteLossError, chunks
+from harness.experiment import DivergedError, chunks
 from harness.store import TrialFolder, load_checkpoint, trial_state
 
 NETWORKS_OF_A_ROUND = [
@@ -309,13 +310,23 @@ def test_other_peoples_global_seeds_change_nothing(tiny, train, trained, tmp_pat
 
 
 def test_a_diverging_trial_ends_failed_with_what_and_where(tiny, train, tmp_path):
-    with pytest.raises(NonFiniteLossError, match=r"loss/\w+ became (nan|inf|-inf) at 16 images"):
+    with pytest.raises(DivergedError, match=r"loss/\w+ became (nan|inf|-inf) at 16 images"):
         train(tiny(**{"gan.lr_discriminator": 1e30}), tmp_path / "t")
     status = TrialFolder(tmp_path / "t").status()
     assert status["state"] == "failed"
     assert "images" in status["reason"]
-    assert "NonFiniteLossError" in (tmp_path / "t" / "error.txt").read_text()
+    assert "DivergedError" in (tmp_path / "t" / "error.txt").read_text()
     assert not (tmp_path / "t" / "scores.json").exists()
+
+
+def test_samples_that_are_no_numbers_end_a_trial_with_what_and_where(tiny, train, tmp_path, monkeypatch):
+    def broken(self, n, *, seed=0, weights="ema"):
+        return torch.full((n, *self.shape), float("nan") if self.counters.images else 0.0)
+
+    monkeypatch.setattr(gans.GAN, "sample", broken)
+    with pytest.raises(DivergedError, match=r"samples hold NaN or infinite values at \d+ images"):
+        train(tiny(), tmp_path / "t")
+    assert "NaN" in TrialFolder(tmp_path / "t").status()["reason"]
 
 
 def test_a_program_fault_is_recorded_with_its_traceback(tiny, train, tmp_path, monkeypatch):
@@ -398,7 +409,7 @@ def test_wandb_mirrors_the_trial(tiny, train, tmp_path, read_offline_run):
 
 
 def test_wandb_hears_of_a_failure(tiny, train, tmp_path, read_offline_run):
-    with pytest.raises(NonFiniteLossError) as error:
+    with pytest.raises(DivergedError) as error:
         train(tiny(**{"gan.lr_discriminator": 1e30}), tmp_path / "t", tracking=TrackingConfig(mode="offline"))
     run = read_offline_run(tmp_path / "t")
     assert run.exit_code == 1
