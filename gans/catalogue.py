@@ -1,8 +1,8 @@
 """The named variants: where each lives, its paper, and its two presets side by side.
 
-`author` holds the paper's own settings (METHODS: what its algorithm box and its public code say); `common`
-gives every variant the same networks, batch and latent, so that a comparison measures the recipe and not the
-budget. What defines a variant (objective, constraint, n_critic, the ratio of the two rates) is kept in both.
+`author` holds the paper's own settings (what its algorithm box and its authors' code say); `common` gives every
+variant the same networks, batch and latent, so that a comparison measures the recipe and not the budget. Where a
+variant's own numbers differ between the two, the comment at `_COMMON` says why.
 
 Free of torch: a sweep resolves its thousands of configurations from here.
 """
@@ -35,11 +35,12 @@ VARIANTS = Registry(
 )
 
 # One network, batch and latent for all; rates raised over the authors' for budgets of minutes instead of days.
-# Other than that (each tried on the ring and on digits, a handful of values, one seed):
+# What differs beyond that was chosen from a handful of values on one seed, for some variants more than for others:
+# the common presets are sensible settings, not the result of an equal search.
 # - wgan-gp, sngan: n_critic=2, not 5. The budget is in real images, so 5 leaves the generator a fifth of the
 #   steps, which days afford and minutes do not: on ring8 at equal rates, 0.92 of WGAN-GP's samples were of high
 #   quality with 2 and 0.72 with 5. Their rate falls linearly to 0, so twice the others' is the same on average.
-# - wgan: n_critic stays 5, as 2 gained little; half the rate, as its modes come and go at the full one.
+# - wgan: n_critic stays 5, as 2 gained little on ring8; half the rate, as its modes come and go at the full one.
 # - progressive: half the width, as its round costs six times a DCGAN's at the same one; a higher rate, since its
 #   layers scale their weights at run time.
 _COMMON = Recipe(batch_size=64, latent_dim=64, width=32, ema_decay=0.99, lr_generator=1e-3, lr_discriminator=1e-3)

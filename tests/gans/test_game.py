@@ -190,7 +190,7 @@ def test_linear_decay_is_a_function_of_images():
             rates.append(module.optimizers()[1].param_groups[0]["lr"])
 
     play(gan, rounds=10, callbacks=[Look()])
-    assert rates == pytest.approx([1e-3 * (1 - i / 10) for i in range(10)])
+    assert rates == pytest.approx([gan.recipe.lr_discriminator * (1 - i / 10) for i in range(10)])
 
 
 def test_moving_average_is_the_written_recursion():
