@@ -130,6 +130,9 @@ def verdict(result: Comparison) -> list[str]:
         under = f" under protocol {block.protocol_id}" if len(result.blocks) > 1 else ""
         if not others:
             sentences = [f"Only {best.recipe} has a score of {label}{under}, so there is nothing to compare it with."]
+        elif tied := [row.recipe for row, value in others if value.point == mean.point]:
+            shared = _listed([best.recipe, *tied])
+            sentences = [f"By {label}, {shared} share the best mean of {len(ranked)} recipes{under}."]
         else:
             sentences = [f"By {label}, {best.recipe} has the best mean of {len(ranked)} recipes{under}."]
             sentences.append(_separation(best, mean, others))

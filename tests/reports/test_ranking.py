@@ -91,6 +91,11 @@ def test_rows_of_another_protocol_stand_apart_and_unranked_together(make_study: 
     assert "a has the best mean of 2 recipes under protocol common" in verdict(compared)[0]
 
 
+def test_recipes_of_one_mean_share_the_verdict(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 1.0, "c": 3.0})))
+    assert verdict(compared) == ["By FID (digits), a and b share the best mean of 3 recipes."]
+
+
 def test_one_recipe_scored_under_two_protocols_never_mixes_seeds(make_study: Make) -> None:
     compared = comparison(
         make_study(["a", "b"], seeds=4, protocol_of=lambda recipe, seed: "x" if (recipe, seed) == ("a", 0) else "y")
