@@ -84,6 +84,6 @@ class Digits:
         self._network.load_state_dict(load_safetensors(content))
         self._network.eval().requires_grad_(False)
 
-    def __call__(self, samples: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, samples: np.ndarray, /) -> tuple[np.ndarray, np.ndarray | None]:
         """Features float32 (n, 64) and logits float32 (n, 10) of images uint8 (n, 1 or 3, H, W)."""
         return batches.run(lambda images: self._network(prepare(images)), samples, BATCH)

@@ -1,96 +1,96 @@
-"""Inception v3 as torch-fidelity ported it from the original TensorFlow graph: the network that "FID" means."""
+"""Inception v3 as torch-fidelity ported it from the original TensorFlow graph: the network that "FID" means.
+
+There are two ways through it. `reference` is torch-fidelity's module as it is, to the bit. `folded`
+(`metrics.features.folded`) is nearly twice as fast on a CPU, and no score moves by 1e-4 of its value
+(`tests/metrics/test_inception_paths.py`, `tests/benchmarks/inception.py`). That has been shown on CPUs only, so
+other devices take the reference. The path is part of every score's protocol.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import pickle
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
-from ganbench.errors import UserError
-from metrics.features import batches
+from metrics.features import batches, states
+from metrics.features import folded as fast
+from metrics.features.weights import published, read, usual_place
 
-WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
-WEIGHTS_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{WEIGHTS_NAME}"
-WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 LAYER = "2048"
 BATCH = 64
+"""Of the reference, as torch-fidelity's."""
+PATHS = {
+    "folded": f"BatchNorm folded into the convolutions, channels-last, batches of {fast.BATCH}",
+    "reference": "torch-fidelity's module as it is",
+}
 
 
 class Inception:
-    """The extractor; on a CUDA device where there is one. Weights are read from a local file, never downloaded.
+    """The extractor; on a CUDA device where there is one.
 
-    Its name is "inception" for the well-known weights and "inception-" with the digest's first eight digits
-    for any other file, so that scores from other weights are never labelled plain FID.
+    Its name is "inception" for the well-known weights, whichever path, and "inception-" with the digest's first
+    eight digits for any other file, so that scores from other weights are never labelled plain FID.
 
     Args:
-        weights: the state dict's file; None for torch.hub's checkpoint folder ($TORCH_HOME/hub/checkpoints).
+        weights: the state dict's file; None for the published one in its usual place.
+        reference: never take the faster path.
 
     Raises:
-        UserError: the file is missing, is no plain state dict, or belongs to another network.
+        UserError: the file is missing, damaged, no plain state dict, or belongs to another network.
     """
 
     kind: Literal["images", "points"] = "images"
     layer = f"{LAYER} (pool3), logits_unbiased"
     dim: int | None = 2048
     classes: int | None = 1008
-    preprocessing: Mapping[str, object] = {
-        "channels": "grey repeated to RGB, RGB as it is",
-        "resize": "bilinear as in TensorFlow 1: corner-aligned, no antialias",
-        "size": 299,
-        "range": "(x - 128)/128",
-    }
 
-    def __init__(self, weights: Path | None = None) -> None:
-        path = default_weights() if weights is None else Path(weights)
-        if not path.is_file():
-            raise UserError(
-                f"no Inception weights at {str(path)!r} and nothing is downloaded: "
-                f"put {WEIGHTS_URL} there, or name its place with weights"
-            )
-        content = path.read_bytes()
-        self.weights_sha256: str | None = hashlib.sha256(content).hexdigest()
-        known = self.weights_sha256 == WEIGHTS_SHA256
-        self.name = "inception" if known else f"inception-{self.weights_sha256[:8]}"
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = _network(content, path).to(self._device)
+    def __init__(self, weights: Path | None = None, *, reference: bool = False) -> None:
+        content, digest = read("inception", weights)
+        self.weights_sha256: str | None = digest
+        self.name = states.label("inception", digest, published("inception").sha256)
+        self._device = batches.best_device()
+        network = _network(content, weights)
+        folded = not reference and self._device.type == "cpu"
+        self._network = fast.FoldedInception(network) if folded else network.to(self._device)
+        self._batch = fast.BATCH if folded else BATCH
+        self.preprocessing: Mapping[str, object] = {
+            "channels": "grey repeated to RGB, RGB as it is",
+            "resize": "bilinear as in TensorFlow 1: corners aligned at the top left, no antialias",
+            "size": 299,
+            "range": "(x - 128)/128",
+            "path": PATHS["folded" if folded else "reference"],
+        }
 
-    def __call__(self, samples: np.ndarray, /) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, samples: np.ndarray, /) -> tuple[np.ndarray, np.ndarray | None]:
         """Features float32 (n, 2048) and logits float32 (n, 1008) of images uint8 (n, 1 or 3, H, W)."""
-        return batches.run(self._batch, samples, BATCH)
+        return batches.run(lambda images: self._network(batches.as_rgb(images)), samples, self._batch, self._device)
 
-    def _batch(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # TF32 convolutions would move the score in its third digit
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
-            features, logits = self._network(images.expand(-1, 3, -1, -1).to(self._device))
-        return features.cpu(), logits.cpu()
+
+REFERENCE = partial(Inception, reference=True)
 
 
 def default_weights() -> Path:
     """Where torch.hub, and so torch-fidelity, would keep the weights; the file may not be there."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
+    return usual_place("inception")
 
 
-def _network(content: bytes, path: Path) -> torch.nn.Module:
+def _network(content: bytes, path: Path | None) -> nn.Module:
     """torch-fidelity's network with the weights in `content`, which are unpickled as plain tensors only."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    with states.unfit_weights(path, "torch-fidelity's Inception weights"):
         # its constructor unpickles whatever it is given, so it is given our own copy of the vetted tensors
         vetted = io.BytesIO()
-        torch.save(state, vetted)
+        torch.save(states.state_dict(content), vetted)
         vetted.seek(0)
         with torch.random.fork_rng(devices=[]):  # layers draw their initial weights from the global generator
-            network: torch.nn.Module = FeatureExtractorInceptionV3(
+            network: nn.Module = FeatureExtractorInceptionV3(
                 "inception", [LAYER, "logits_unbiased"], feature_extractor_weights_path=vetted
             )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, AttributeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{str(path)!r} does not hold torch-fidelity's Inception weights ({reason})") from error
     return network

@@ -1,5 +1,6 @@
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch_fidelity import feature_extractor_inceptionv3 as reference
 from ganbench.errors import UserError
 from metrics import Judge, label_for
 from metrics.features import load
-from metrics.features.inception import WEIGHTS_NAME, Inception
+from metrics.features import weights as files
+from metrics.features.inception import PATHS, Inception
 
 
 class Rebuilt(reference.FeatureExtractorInceptionV3):
@@ -36,8 +38,8 @@ def network() -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def weights(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("hub") / "checkpoints" / WEIGHTS_NAME
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("home") / "hub" / "checkpoints" / files.published("inception").file
+    path.parent.mkdir(parents=True)
     torch.save(network.state_dict(), path)
     return path
 
@@ -52,6 +54,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 1, 12, 12), dtype=np.uint
 
 def test_features_are_those_of_torch_fidelity(extractor: Inception, network: torch.nn.Module) -> None:
     features, logits = extractor(IMAGES)
+    assert logits is not None
     with torch.inference_mode():
         expected_features, expected_logits = network(torch.from_numpy(IMAGES.repeat(3, axis=1)))
     assert features.shape == (4, 2048)
@@ -69,13 +72,26 @@ def test_other_weights_never_carry_the_plain_name(extractor: Inception, weights:
     assert label_for("fid", "inception") == "FID"
 
 
-def test_weights_are_found_in_torch_hubs_folder(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(weights.parent.parent))
+@pytest.fixture
+def published(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The random weights as if they were the published ones, in torch.hub's folder."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    monkeypatch.setenv("TORCH_HOME", str(weights.parents[2]))
+    monkeypatch.setitem(files.PUBLISHED, "inception", replace(files.published("inception"), sha256=digest))
+    return weights
+
+
+@pytest.mark.parametrize(("name", "path"), [("inception", "folded"), ("inception-reference", "reference")])
+def test_weights_are_found_in_torch_hubs_folder(
+    published: Path, name: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     state = torch.get_rng_state()
-    judge = Judge(IMAGES, features="inception", metrics=["fid", "is"], splits=2)
+    judge = Judge(IMAGES, features=name, metrics=["fid", "is"], splits=2)
     scores = judge.score(255 - IMAGES[:3])
     assert torch.equal(torch.get_rng_state(), state)
-    assert judge.protocol["features"].startswith("inception-")
+    assert judge.protocol["features"] == "inception", "either path gives the score that FID means"
+    assert judge.protocol["preprocessing"]["path"] == PATHS[path]
     assert judge.protocol["dim"] == 2048
     assert scores["fid"].value is not None
     assert scores["fid"].value > 0
@@ -83,10 +99,31 @@ def test_weights_are_found_in_torch_hubs_folder(weights: Path, monkeypatch: pyte
     assert scores["is"].value >= 1 - 1e-9
 
 
+def test_an_unpublished_file_in_the_usual_place_is_refused(published: Path) -> None:
+    content = published.read_bytes()
+    try:
+        published.write_bytes(content[:-1])
+        with pytest.raises(UserError, match=f"{published.name}.*damaged"):
+            load("inception")
+    finally:
+        published.write_bytes(content)
+
+
 def test_a_missing_file_is_named_and_nothing_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=f"{tmp_path}.*{WEIGHTS_NAME}"):
+    known = files.published("inception")
+    with pytest.raises(UserError, match=f"{tmp_path}.*{known.file}.*{known.sha256}.*{known.url}"):
         load("inception")
+
+
+def test_weights_in_torchs_older_format_are_read(
+    network: torch.nn.Module, extractor: Inception, tmp_path: Path
+) -> None:
+    path = tmp_path / "older.pth"
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
+    older = load("inception", path)
+    assert older.weights_sha256 != extractor.weights_sha256
+    assert np.array_equal(older(IMAGES[:1])[0], extractor(IMAGES[:1])[0])
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state dict"])
@@ -115,6 +152,7 @@ class Hostile:
 def test_code_in_a_weights_file_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "hostile.pth"
     torch.save({"weights": Hostile(tmp_path / "touched")}, path)
-    with pytest.raises(UserError, match="does not hold"):
-        load("inception", path)
+    for name in ("inception", "inception-reference", "clip-vit-b-32"):
+        with pytest.raises(UserError, match="does not hold"):
+            load(name, path)
     assert not (tmp_path / "touched").exists()
