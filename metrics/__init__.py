@@ -11,43 +11,78 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from metrics.catalogue import METRICS, Metric, label_for
-from metrics.score import Estimate, ModeScores, Neighbours, Score
+from metrics.score import PRD, Estimate, Gallery, ModeScores, Neighbours, PolygonScores, Score
 
 if TYPE_CHECKING:
     from metrics.classifier import inception_score
+    from metrics.curve import prd
     from metrics.engine import Judge, evaluate
-    from metrics.frechet import FrechetReference, frechet_distance
-    from metrics.kernel import kernel_distance
-    from metrics.manifolds import neighbours
+    from metrics.frechet import FrechetReference, frechet_audit, frechet_distance, frechet_infinity
+    from metrics.kernel import kernel_distance, kernel_distance_all
+    from metrics.manifolds import RealManifold, neighbours
+    from metrics.memorisation import authenticity, duplicates, gallery
     from metrics.modes import mode_scores
+    from metrics.moments import Moments
+    from metrics.polygons import PolygonFamily, polygon_scores
+    from metrics.protocol import Protocol
+    from metrics.selftest import self_test
 
 __all__ = [
     "METRICS",
+    "PRD",
     "Estimate",
     "FrechetReference",
+    "Gallery",
     "Judge",
     "Metric",
     "ModeScores",
+    "Moments",
     "Neighbours",
+    "PolygonFamily",
+    "PolygonScores",
+    "Protocol",
+    "RealManifold",
     "Score",
+    "authenticity",
+    "duplicates",
     "evaluate",
+    "frechet_audit",
     "frechet_distance",
+    "frechet_infinity",
+    "gallery",
     "inception_score",
     "kernel_distance",
+    "kernel_distance_all",
     "label_for",
     "mode_scores",
     "neighbours",
+    "polygon_scores",
+    "prd",
+    "self_test",
 ]
 
 _HOMES = {
-    "FrechetReference": "metrics.frechet",
-    "Judge": "metrics.engine",
+    "authenticity": "metrics.memorisation",
+    "duplicates": "metrics.memorisation",
     "evaluate": "metrics.engine",
+    "frechet_audit": "metrics.frechet",
     "frechet_distance": "metrics.frechet",
+    "frechet_infinity": "metrics.frechet",
+    "FrechetReference": "metrics.frechet",
+    "gallery": "metrics.memorisation",
     "inception_score": "metrics.classifier",
+    "Judge": "metrics.engine",
     "kernel_distance": "metrics.kernel",
+    "kernel_distance_all": "metrics.kernel",
     "mode_scores": "metrics.modes",
+    "Moments": "metrics.moments",
     "neighbours": "metrics.manifolds",
+    "polygon_scores": "metrics.polygons",
+    "PolygonFamily": "metrics.polygons",
+    "prd": "metrics.curve",
+    "Protocol": "metrics.protocol",
+    "RealManifold": "metrics.manifolds",
+    "self_test": "metrics.selftest",
 }
 
 

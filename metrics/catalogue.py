@@ -20,7 +20,8 @@ class Metric:
     `compute` is `module:function`, a function from `metrics.comparison.Comparison` to a float or an
     `Estimate`, whose deviation is over `spread_over`. `domain` tells what it can judge and `needs` what it
     looks at: the label of a score from features or logits names the feature network. `ideal` is the value
-    of a perfect generator where that is one number. `default` metrics run when none are asked for.
+    of a perfect generator where that is one number. `default` metrics run when none are asked for, or, where
+    they need a known truth, when that is there.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Metric:
     compute: str
     ideal: float | None = None
     spread_over: str | None = None
-    needs: Literal["samples", "features", "logits", "mixture"] = "features"
+    needs: Literal["samples", "features", "logits", "mixture", "polygons", "train", "train features"] = "features"
     default: bool = True
 
     def judges(self, kind: str) -> bool:
@@ -71,6 +72,30 @@ KID = Metric(
     compute="metrics.scorers:kernel",
     ideal=0.0,
     spread_over="subsets",
+)
+KID_ALL = Metric(
+    name="kid_all",
+    label="KID (all pairs)",
+    direction="lower",
+    summary="the same from every pair of samples, without subsets or seed, with its jackknife standard error",
+    paper="Bińkowski et al. 2018, arXiv:1801.01401",
+    domain="both",
+    compute="metrics.scorers:kernel_all",
+    ideal=0.0,
+    spread_over="standard error",
+    default=False,
+)
+FID_INF = Metric(
+    name="fid_inf",
+    label="FID∞",
+    direction="lower",
+    summary="FID extrapolated to infinitely many generated samples; the bias of the real side stays",
+    paper="Chong & Forsyth 2020, arXiv:1911.07023",
+    domain="both",
+    compute="metrics.scorers:frechet_infinity",
+    ideal=0.0,
+    spread_over="standard error of the fit",
+    default=False,
 )
 PRECISION = Metric(
     name="precision",
@@ -120,6 +145,73 @@ COVERAGE = Metric(
     compute="metrics.scorers:coverage",
     default=False,
 )
+PRD_F1_8 = Metric(
+    name="prd_f1_8",
+    label="PRD F_1/8 (precision)",
+    direction="higher",
+    summary="best F_1/8 along the precision–recall curve of shared clusters: weighs precision",
+    paper="Sajjadi et al. 2018, arXiv:1806.00035",
+    domain="both",
+    compute="metrics.scorers:prd_f1_8",
+    ideal=1.0,
+    default=False,
+)
+PRD_F8 = Metric(
+    name="prd_f8",
+    label="PRD F_8 (recall)",
+    direction="higher",
+    summary="best F_8 along the precision–recall curve of shared clusters: weighs recall",
+    paper="Sajjadi et al. 2018, arXiv:1806.00035",
+    domain="both",
+    compute="metrics.scorers:prd_f8",
+    ideal=1.0,
+    default=False,
+)
+AUTHPCT = Metric(
+    name="authpct",
+    label="AuthPct",
+    direction="higher",
+    summary="percent of generated samples further from the nearest training sample than that is from its own nearest",
+    paper="Alaa et al. 2022, arXiv:2102.08921",
+    domain="both",
+    compute="metrics.scorers:authpct",
+    needs="train features",
+    default=False,
+)
+DUPLICATES = Metric(
+    name="duplicates",
+    label="Duplicates",
+    direction="lower",
+    summary="generated samples that equal a training sample to the last bit",
+    paper="Stein et al. 2023, arXiv:2306.04675",
+    domain="both",
+    compute="metrics.scorers:duplicates",
+    ideal=0.0,
+    needs="train",
+    default=False,
+)
+POLYGON_PRECISION = Metric(
+    name="polygon_precision",
+    label="True precision (polygons)",
+    direction="higher",
+    summary="share of images that are drawable polygons, within a pixel error of 0.05",
+    paper="Lucic et al. 2018, arXiv:1711.10337",
+    domain="images",
+    compute="metrics.scorers:polygon_precision",
+    ideal=1.0,
+    needs="polygons",
+)
+POLYGON_RECALL = Metric(
+    name="polygon_recall",
+    label="True recall (polygons)",
+    direction="higher",
+    summary="share of the polygons' parameter cells that the fitted images cover",
+    paper="Lucic et al. 2018, arXiv:1711.10337",
+    domain="images",
+    compute="metrics.scorers:polygon_recall",
+    ideal=1.0,
+    needs="polygons",
+)
 MODES = Metric(
     name="modes",
     label="Modes covered",
@@ -156,13 +248,21 @@ METRICS: tuple[Metric, ...] = (
     MODES,
     HIGH_QUALITY,
     MODE_KL,
+    POLYGON_PRECISION,
+    POLYGON_RECALL,
     FID,
+    FID_INF,
     KID,
+    KID_ALL,
     PRECISION,
     RECALL,
     F1,
     DENSITY,
     COVERAGE,
+    PRD_F1_8,
+    PRD_F8,
+    AUTHPCT,
+    DUPLICATES,
     IS,
 )
 """In the order in which tables show and rank by them: the truth where it is known, then distances to the real data,
@@ -190,4 +290,5 @@ def label_for(name: str, features: str) -> str:
     ('FID', 'FID (digits)', 'Modes covered')
     """
     row = metric(name)
-    return f"{row.label} ({features})" if row.needs in ("features", "logits") and features != "inception" else row.label
+    named = row.needs in ("features", "logits", "train features") and features != "inception"
+    return f"{row.label} ({features})" if named else row.label

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
+from metrics.curve import prd
 from metrics.frechet import FrechetReference
 from metrics.manifolds import RealManifold
+from metrics.memorisation import TrainingSet
 from metrics.modes import mode_scores
-from metrics.score import ModeScores, Neighbours
+from metrics.polygons import PolygonFamily, polygon_scores
+from metrics.score import PRD, ModeScores, Neighbours, PolygonScores
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Store(Protocol):
+    """Keeps what was computed from real samples between judges.
+
+    `fetch` returns the arrays kept under `key`, or those of `compute()`, which it may keep. A key is JSON-able
+    and names all that the arrays depend on but the versions of libraries: samples' hash, extractor,
+    weights' hash, preprocessing, and `what` of it.
+    """
+
+    def fetch(self, key: Mapping[str, object], compute: Callable[[], Arrays], /) -> Arrays:
+        """The arrays of `key`."""
+
+
+class NoStore:
+    """Computes everything anew."""
+
+    def fetch(self, key: Mapping[str, object], compute: Callable[[], Arrays], /) -> Arrays:  # noqa: ARG002
+        """What `compute` says."""
+        return compute()
 
 
 @dataclass(frozen=True)
@@ -23,6 +50,7 @@ class Settings:
     kid_subset_size: int | None
     seed: int
     mixture: tuple[np.ndarray, float] | None
+    polygons: PolygonFamily | None
 
 
 @dataclass(frozen=True)
@@ -35,34 +63,69 @@ class Side:
 
 
 @dataclass(frozen=True)
-class RealSide(Side):
-    """The reference, which keeps what every comparison with it needs; `k` neighbours make a ball."""
+class KnownSide(Side):
+    """Samples that many comparisons share; what they need of it is computed when first asked for, or fetched.
 
-    k: int
+    `key` names the samples and how their features came about.
+    """
+
+    key: Mapping[str, object] = field(default_factory=dict)
+    store: Store = field(default_factory=NoStore)
 
     @cached_property
     def frechet(self) -> FrechetReference:
-        """Mean and covariance factor, computed when first asked for."""
-        return FrechetReference.of(self.features)
+        """Mean and covariance factor."""
+        key = {**self.key, "what": "frechet"}
+        return FrechetReference.from_arrays(self.store.fetch(key, lambda: FrechetReference.of(self.features).arrays()))
+
+    def manifold(self, k: int) -> RealManifold:
+        """The balls around the features: their radii cost as much as half a comparison."""
+        if k not in self._manifolds:
+            arrays = self.store.fetch(
+                {**self.key, "what": "manifold", "k": k}, lambda: RealManifold.of(self.features, k=k).arrays()
+            )
+            self._manifolds[k] = RealManifold.from_arrays(self.features, arrays)
+        return self._manifolds[k]
 
     @cached_property
-    def manifold(self) -> RealManifold:
-        """The balls around the real features: their radii cost as much as a whole comparison."""
-        return RealManifold.of(self.features, k=self.k)
+    def _manifolds(self) -> dict[int, RealManifold]:
+        return {}
+
+    @cached_property
+    def training(self) -> TrainingSet:
+        """These samples as a training set, with each one's distance to its nearest other."""
+        key = {**self.key, "what": "training"}
+        arrays = self.store.fetch(key, lambda: TrainingSet.of(self.features).arrays())
+        return TrainingSet.from_arrays(self.features, arrays)
 
 
 class Comparison:
-    """One set of generated samples beside the real ones; passes shared by several metrics run once."""
+    """One set of generated samples beside the real ones, and the training ones where the judge has them.
 
-    def __init__(self, real: RealSide, fake: Side, settings: Settings) -> None:
+    Passes shared by several metrics run once.
+    """
+
+    def __init__(self, real: KnownSide, fake: Side, settings: Settings, train: KnownSide | None = None) -> None:
         self.real = real
         self.fake = fake
         self.settings = settings
+        self._train = train
+
+    @property
+    def train(self) -> KnownSide:
+        """The training samples."""
+        assert self._train is not None, "the judge refuses metrics of memorisation without training samples"
+        return self._train
 
     @cached_property
     def neighbours(self) -> Neighbours:
         """Precision, recall, f1, density and coverage."""
-        return self.real.manifold.compare(self.fake.features)
+        return self.real.manifold(self.settings.k).compare(self.fake.features)
+
+    @cached_property
+    def prd(self) -> PRD:
+        """The precision–recall curve of shared clusters."""
+        return prd(real=self.real.features, fake=self.fake.features, seed=self.settings.seed)
 
     @cached_property
     def modes(self) -> ModeScores:
@@ -70,3 +133,8 @@ class Comparison:
         assert self.settings.mixture is not None, "the judge refuses mode metrics without a mixture"
         centres, std = self.settings.mixture
         return mode_scores(self.fake.samples, centres=centres, std=std)
+
+    @cached_property
+    def polygons(self) -> PolygonScores:
+        """Scores against the family that the real polygons were drawn from."""
+        return polygon_scores(self.fake.samples, family=self.settings.polygons)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,20 @@ from ganbench.errors import UserError
 from metrics import features as feature_networks
 from metrics.arrays import Array, as_matrix, as_numpy, fingerprint
 from metrics.catalogue import METRICS, Metric, metric
-from metrics.comparison import Comparison, RealSide, Settings, Side
+from metrics.cautions import Situation, cautions
+from metrics.comparison import Comparison, KnownSide, NoStore, Settings, Side, Store
+from metrics.curve import ANGLES, CLUSTERS, RUNS
+from metrics.features import Extractor
+from metrics.frechet import POINTS
 from metrics.modes import COVERED_SHARE, HIGH_QUALITY_SIGMAS
+from metrics.polygons import TOLERANCE, PolygonFamily
 from metrics.score import Estimate, Score
-from metrics.scorers import KID_SUBSET_SIZE
+from metrics.scorers import KID_SUBSET_SIZE, kid_subset_size
 
 Mixture = tuple[Array, float]
+
+MEMORISED = "a generator that copies its training set scores as if perfect: add authpct and duplicates with train="
+ALONE = "is: it never looks at the real data, so read it beside a score that does"
 
 
 class Judge:
@@ -27,7 +36,7 @@ class Judge:
 
     Args:
         real: images uint8 (n, 1 or 3, H, W), or points (n, D) for features "identity"; numpy or torch.
-        features: a name of `metrics.features.FEATURES`.
+        features: a name of `metrics.features.FEATURES`, or an extractor that is one already.
         metrics: names of `metrics.catalogue`; None for every default one that fits the samples.
         weights: the feature network's file, where it takes one.
         k: neighbours that make a ball (precision, recall, f1, density, coverage).
@@ -36,10 +45,14 @@ class Judge:
         kid_subset_size: their size; None for min(1000, half of the smaller side).
         seed: of the subsets and of the shuffle before splitting.
         mixture: centres (M, D) and standard deviation that the points come from, for the mode metrics.
+        polygons: the family that the images are drawn from, for the polygon metrics.
+        train: the samples that the generator was trained on, shaped as `real`, for authpct and duplicates.
+        store: keeps what is computed from `real` and `train` between judges.
 
     Attributes:
         metrics: the names that `score` returns, in order.
         protocol: all that the scores depend on but the generated samples; JSON-able.
+        warnings: sentences on what is easily misread in the scores so far, each once.
 
     Raises:
         UserError: a name, setting, dtype or shape that cannot work, or too few samples.
@@ -49,7 +62,7 @@ class Judge:
         self,
         real: Array,
         *,
-        features: str = "digits",
+        features: str | Extractor = "digits",
         metrics: Sequence[str] | None = None,
         weights: Path | None = None,
         k: int = 3,
@@ -58,18 +71,35 @@ class Judge:
         kid_subset_size: int | None = None,
         seed: int = 0,
         mixture: Mixture | None = None,
+        polygons: PolygonFamily | None = None,
+        train: Array | None = None,
+        store: Store | None = None,
     ) -> None:
         _check_settings(k=k, splits=splits, kid_subsets=kid_subsets, kid_subset_size=kid_subset_size)
-        self._extractor = feature_networks.load(features, weights)
+        if weights is not None and not isinstance(features, str):
+            raise UserError(f"the extractor {features.name!r} has its weights already: leave out {str(weights)!r}")
+        self._extractor = feature_networks.load(features, weights) if isinstance(features, str) else features
         centres = None if mixture is None else (as_matrix(mixture[0], "the mixture's centres"), float(mixture[1]))
-        self._settings = Settings(k, splits, kid_subsets, kid_subset_size, seed, centres)
+        self._settings = Settings(k, splits, kid_subsets, kid_subset_size, seed, centres, polygons)
+        self._has_train = train is not None
         self._rows = self._choose(metrics)
         self.metrics = tuple(row.name for row in self._rows)
-        side = self._side(real, "real")
-        if not np.isfinite(side.features).all():
-            raise UserError("the real samples have NaN or infinite features: repair the data set")
-        self._real = RealSide(side.samples, side.features, side.logits, k)
+        self._store = store or NoStore()
+        self._real = self._known(real, "real")
+        uses_train = any(row.needs in ("train", "train features") for row in self._rows)
+        self._train = self._known(train, "training") if train is not None and uses_train else None
+        self._distinct = bool((self._real.features != self._real.features[:1]).any())
+        self._warnings: dict[str, None] = {}
+        if not self._has_train and any(row.needs == "features" for row in self._rows):
+            self._warnings[MEMORISED] = None
+        if self.metrics == ("is",):
+            self._warnings[ALONE] = None
         self.protocol = self._protocol()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences on what is easily misread in the scores so far, each once."""
+        return tuple(self._warnings)
 
     def score(self, fake: Array) -> dict[str, Score]:
         """Every metric's score of the generated samples, shaped as the real ones.
@@ -82,8 +112,17 @@ class Judge:
         if broken:
             reason = f"{broken} of {len(side.features)} generated samples have non-finite features"
             return {row.name: Score(None, row.direction, reason=reason) for row in self._rows}
-        comparison = Comparison(self._real, side, self._settings)
-        return {row.name: _score(row, comparison) for row in self._rows}
+        comparison = Comparison(self._real, side, self._settings, self._train)
+        return {row.name: replace(_score(row, comparison), notes=self._notes(row, side)) for row in self._rows}
+
+    def _notes(self, row: Metric, fake: Side) -> tuple[str, ...]:
+        n_real, n_fake = len(self._real.samples), len(fake.samples)
+        size = kid_subset_size(self._settings.kid_subset_size, n_real, n_fake)
+        dim = self._real.features.shape[1]
+        situation = Situation(self._settings, self._extractor.name, dim, n_real, n_fake, size, self._distinct)
+        notes = cautions(row.name, situation)
+        self._warnings.update(dict.fromkeys(notes))
+        return notes
 
     def _choose(self, names: Sequence[str] | None) -> list[Metric]:
         kind, name = self._extractor.kind, self._extractor.name
@@ -104,13 +143,42 @@ class Judge:
             return "a classifier's logits"
         if row.needs == "mixture" and self._settings.mixture is None:
             return "the mixture that the points come from"
+        if row.needs == "polygons" and self._settings.polygons is None:
+            return "the family of polygons that the images are drawn from"
+        if row.needs in ("train", "train features") and not self._has_train:
+            return "the training samples (train=)"
         return None
 
-    def _side(self, values: Array, whose: str, like: np.ndarray | None = None) -> Side:
+    def _known(self, values: Array, whose: str) -> KnownSide:
+        """Real or training samples, whose features may be in the store."""
+        extractor = self._extractor
+        samples = self._checked(values, whose, None if whose == "real" else self._real.samples)
+        key = {
+            "samples_sha256": fingerprint(samples),
+            "features": extractor.name,
+            "weights_sha256": extractor.weights_sha256,
+            "layer": extractor.layer,
+            "preprocessing": dict(extractor.preprocessing),
+        }
+
+        def extract() -> dict[str, np.ndarray]:
+            features, logits = extractor(samples)
+            if not np.isfinite(features).all():
+                raise UserError(f"the {whose} samples have NaN or infinite features: repair the data set")
+            return {"features": features} if logits is None else {"features": features, "logits": logits}
+
+        arrays = self._store.fetch({**key, "what": "features"}, extract)
+        return KnownSide(samples, arrays["features"], arrays.get("logits"), key, self._store)
+
+    def _side(self, values: Array, whose: str, like: np.ndarray) -> Side:
+        samples = self._checked(values, whose, like)
+        return Side(samples, *self._extractor(samples))
+
+    def _checked(self, values: Array, whose: str, like: np.ndarray | None) -> np.ndarray:
         samples = _samples(values, self._extractor.kind, whose)
         if like is not None and samples.shape[1:] != like.shape[1:]:
             raise UserError(
-                f"the generated samples have shape {samples.shape[1:]} and the real ones {like.shape[1:]}: "
+                f"the {whose} samples have shape {samples.shape[1:]} and the real ones {like.shape[1:]}: "
                 "bring both to the same channels and size"
             )
         for row in self._rows:
@@ -123,7 +191,7 @@ class Judge:
         mixture = self._settings.mixture
         if mixture is not None and samples.shape[1:] != mixture[0].shape[1:]:
             raise UserError(f"the mixture has {mixture[0].shape[1]} coordinates and the samples {samples.shape[1:]}")
-        return Side(samples, *self._extractor(samples))
+        return samples
 
     def _needed(self, name: str, whose: str) -> int:
         settings = self._settings
@@ -133,7 +201,9 @@ class Judge:
             return settings.kid_subset_size or 4
         if name in ("precision", "recall", "f1", "density", "coverage"):
             return settings.k + 1
-        return 2 if name == "fid" else 1
+        if name == "fid_inf":
+            return 2 * POINTS if whose == "generated" else 2
+        return {"fid": 2, "kid_all": 3, "prd_f8": CLUSTERS, "prd_f1_8": CLUSTERS}.get(name, 1)
 
     def _protocol(self) -> dict[str, Any]:
         extractor, settings = self._extractor, self._settings
@@ -145,7 +215,7 @@ class Judge:
             "preprocessing": dict(extractor.preprocessing),
             "quantisation": "uint8: round(clamp((x+1)*127.5, 0, 255))" if extractor.kind == "images" else None,
             "n_real": len(self._real.samples),
-            "real_sha256": fingerprint(self._real.samples),
+            "real_sha256": self._real.key["samples_sha256"],
             "k": settings.k,
             "splits": settings.splits,
             "kid_kernel": "(x.y/d + 1)^3",
@@ -161,6 +231,15 @@ class Judge:
                 "high_quality_sigmas": HIGH_QUALITY_SIGMAS,
                 "covered_share": COVERED_SHARE,
             }
+        if settings.polygons is not None:
+            protocol["polygons"] = {**asdict(settings.polygons), "tolerance": TOLERANCE}
+        if self._train is not None:
+            protocol["train_sha256"] = self._train.key["samples_sha256"]
+            protocol["n_train"] = len(self._train.samples)
+        if {"prd_f8", "prd_f1_8"} & set(self.metrics):
+            protocol["prd"] = {"clusters": CLUSTERS, "runs": RUNS, "angles": ANGLES}
+        if "fid_inf" in self.metrics:
+            protocol["fid_inf"] = {"points": POINTS, "smallest": "n_fake//10"}
         return protocol
 
 
@@ -168,13 +247,18 @@ def evaluate(
     *,
     real: Array,
     fake: Array,
-    features: str = "digits",
+    features: str | Extractor = "digits",
     metrics: Sequence[str] | None = None,
     weights: Path | None = None,
     mixture: Mixture | None = None,
+    polygons: PolygonFamily | None = None,
+    train: Array | None = None,
 ) -> dict[str, Score]:
     """Scores of one set of generated samples under `Judge`'s default settings; its arguments, returns and errors."""
-    return Judge(real, features=features, metrics=metrics, weights=weights, mixture=mixture).score(fake)
+    judge = Judge(
+        real, features=features, metrics=metrics, weights=weights, mixture=mixture, polygons=polygons, train=train
+    )
+    return judge.score(fake)
 
 
 def _score(row: Metric, comparison: Comparison) -> Score:

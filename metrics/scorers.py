@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from metrics import classifier
+from metrics import classifier, memorisation
+from metrics import frechet as gaussians
 from metrics.comparison import Comparison
-from metrics.kernel import kernel_distance
+from metrics.kernel import kernel_distance, kernel_distance_all
 from metrics.score import Estimate
 
 KID_SUBSET_SIZE = 1000
@@ -22,16 +23,33 @@ def frechet(comparison: Comparison) -> float:
     return comparison.real.frechet.distance(comparison.fake.features)
 
 
+def frechet_infinity(comparison: Comparison) -> Estimate:
+    """With the reference's mean and factor computed once."""
+    return gaussians.frechet_infinity(
+        real=comparison.real.frechet, fake=comparison.fake.features, seed=comparison.settings.seed
+    )
+
+
+def kid_subset_size(chosen: int | None, n_real: int, n_fake: int) -> int:
+    """Half the smaller side by default: whole sides would be the same subset every time."""
+    return chosen or min(KID_SUBSET_SIZE, n_real // 2, n_fake // 2)
+
+
 def kernel(comparison: Comparison) -> Estimate:
-    """With subsets of half the smaller side by default: whole sides would be the same subset every time."""
+    """Over random subsets."""
     real, fake, settings = comparison.real.features, comparison.fake.features, comparison.settings
     return kernel_distance(
         real=real,
         fake=fake,
         subsets=settings.kid_subsets,
-        subset_size=settings.kid_subset_size or min(KID_SUBSET_SIZE, len(real) // 2, len(fake) // 2),
+        subset_size=kid_subset_size(settings.kid_subset_size, len(real), len(fake)),
         seed=settings.seed,
     )
+
+
+def kernel_all(comparison: Comparison) -> Estimate:
+    """Over every pair."""
+    return kernel_distance_all(real=comparison.real.features, fake=comparison.fake.features)
 
 
 def precision(comparison: Comparison) -> float:
@@ -57,6 +75,36 @@ def density(comparison: Comparison) -> float:
 def coverage(comparison: Comparison) -> float:
     """From the shared neighbour pass."""
     return comparison.neighbours.coverage
+
+
+def prd_f1_8(comparison: Comparison) -> float:
+    """From the shared curve."""
+    return comparison.prd.f1_8
+
+
+def prd_f8(comparison: Comparison) -> float:
+    """From the shared curve."""
+    return comparison.prd.f8
+
+
+def authpct(comparison: Comparison) -> float:
+    """Against the training set, with its own distances computed once."""
+    return comparison.train.training.authenticity(comparison.fake.features)
+
+
+def duplicates(comparison: Comparison) -> float:
+    """Against the training set."""
+    return float(memorisation.duplicates(train=comparison.train.samples, fake=comparison.fake.samples))
+
+
+def polygon_precision(comparison: Comparison) -> float:
+    """From the shared fits."""
+    return comparison.polygons.precision
+
+
+def polygon_recall(comparison: Comparison) -> float:
+    """From the shared fits."""
+    return comparison.polygons.recall
 
 
 def modes(comparison: Comparison) -> float:

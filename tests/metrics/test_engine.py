@@ -2,6 +2,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,11 +34,12 @@ def test_images_get_every_default_score_computed_from_the_networks_features(real
     assert tuple(scores) == judge.metrics == IMAGE_SCORES
     real, _ = load("digits")(real_images)
     fake, logits = load("digits")(fake_images)
-    assert scores["fid"] == Score(frechet_distance(real=real, fake=fake), "lower")
+    bare = {name: replace(score, notes=()) for name, score in scores.items()}
+    assert bare["fid"] == Score(frechet_distance(real=real, fake=fake), "lower")
     kid = kernel_distance(real=real, fake=fake, subsets=7, subset_size=60, seed=3)
-    assert scores["kid"] == Score(kid.value, "lower", kid.std, "subsets")
+    assert bare["kid"] == Score(kid.value, "lower", kid.std, "subsets")
     sure = inception_score(logits, splits=5, seed=3)
-    assert scores["is"] == Score(sure.value, "higher", sure.std, "splits")
+    assert bare["is"] == Score(sure.value, "higher", sure.std, "splits")
     near = neighbours(real=real, fake=fake, k=4)
     assert [scores[name].value for name in ("precision", "recall", "f1")] == [near.precision, near.recall, near.f1]
     again = judge.score(torch.from_numpy(fake_images))
@@ -196,7 +198,7 @@ def test_catalogue_labels_and_targets() -> None:
     assert [metric(row.name) for row in METRICS] == list(METRICS)
     with pytest.raises(UserError, match="did you mean 'recall'"):
         label_for("recal", "digits")
-    assert FEATURES.names()[:3] == ["digits", "inception", "identity"]
+    assert {"digits", "inception", "identity"} <= set(FEATURES.names())
 
 
 def test_a_plug_ins_metric_is_scored_like_ours(ring, monkeypatch) -> None:
