@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(help="Run, watch and list sweeps.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sweep_app, name="sweep")
+cache_app = typer.Typer(help="Show and prune the stored features.", rich_markup_mode=None)
+app.add_typer(cache_app, name="cache")
 
 ASK_ABOVE = 1000
 """Trials from which a sweep is asked about before it starts."""
@@ -129,25 +131,74 @@ def evaluate(
     real: Annotated[str, typer.Option(help="Dataset, image folder, zip or npz.")],
     fake: Annotated[str, typer.Option(help="A trial's folder, a checkpoint, an image folder, zip or npz.")],
     metrics: Annotated[str | None, typer.Option(help="Comma-separated; `ganbench list metrics`. Default: all.")] = None,
-    features: Annotated[str, typer.Option(help="Feature network; `ganbench list features`.")] = "auto",
+    features: Annotated[
+        str, typer.Option(help="Feature network; `ganbench list features`, module:object or a TorchScript file.")
+    ] = "auto",
     weights: Annotated[Path | None, typer.Option(help="The feature network's weights file.")] = None,
-    n: Annotated[int, typer.Option("-n", min=2, help="Fake samples per draw.")] = 1000,
+    download: Annotated[bool, typer.Option("--download", help="Fetch published weights that are missing.")] = False,
+    n: Annotated[int, typer.Option("-n", min=2, help="Samples per draw of a generator.")] = 1000,
+    seeds: Annotated[int | None, typer.Option(min=3, help="Draws of a generator, whose spread is shown; 3.")] = None,
     size: Annotated[int | None, typer.Option(help="Side to which both sides' images are resized.")] = None,
+    split: Annotated[
+        Literal["test", "train"], typer.Option(help="The real set's part that is compared with.")
+    ] = "test",
+    k: Annotated[int, typer.Option(min=1, help="Neighbours of precision, recall, density and coverage.")] = 3,
+    splits: Annotated[int, typer.Option(min=1, help="Splits of the Inception Score.")] = 10,
+    bare: Annotated[bool, typer.Option("--bare", help="Without the floor and the test-train gap.")] = False,
+    gallery: Annotated[
+        Path | None, typer.Option(help="A .png of the fakes nearest to the training set, with their neighbours.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Scores and protocol as JSON.")] = False,
 ) -> None:
     """Score a generator or a set of images against a dataset's held-out split."""
+    from harness.feature_bar import FeatureBar
     from harness.generators import evaluate_source
 
-    result = evaluate_source(
-        real=real,
-        fake=fake,
-        metrics=[name.strip() for name in metrics.split(",")] if metrics else None,
-        features=features,
-        weights=weights,
-        n=n,
-        size=size,
-    )
-    typer.echo(json.dumps(result, indent=2) if as_json else _score_table([result]))
+    with FeatureBar() as bar:
+        result = evaluate_source(
+            real=real,
+            fake=fake,
+            metrics=[name.strip() for name in metrics.split(",")] if metrics else None,
+            features=features,
+            weights=weights,
+            download=download,
+            n=n,
+            seeds=seeds,
+            size=size,
+            split=split,
+            k=k,
+            splits=splits,
+            bare=bare,
+            gallery=gallery,
+            advance=bar,
+        )
+    columns = [result, result["floor"]] if result["floor"] else [result]
+    typer.echo(json.dumps(result, indent=2) if as_json else _score_table(columns))
+    for warning in result["warnings"]:
+        typer.echo(f"note: {warning}", err=True)
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache_list(context: typer.Context) -> None:
+    """What is stored, how large it is and when it was last used."""
+    if context.invoked_subcommand is None:
+        from harness.feature_store import default_folder, entries
+        from harness.listing import cache_table
+
+        folder = default_folder()
+        typer.echo(cache_table(folder, entries(folder)))
+
+
+@cache_app.command("prune")
+def cache_prune(
+    older_than: Annotated[float | None, typer.Option(help="Also what was not used for so many days.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+) -> None:
+    """Remove what is damaged or was made by other code or libraries, and so is never read again."""
+    from harness.feature_store import default_folder, prune
+
+    removed = prune(default_folder(), unused_days=older_than, everything=everything)
+    typer.echo(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 2**20:.1f} MiB")
 
 
 # --- sweeps

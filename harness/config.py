@@ -268,8 +268,8 @@ def check_names(config: TrialConfig) -> None:
     """
     from gans.networks import NETWORKS
     from harness.data.catalogue import DATASETS
+    from metrics import features
     from metrics.catalogue import REGISTRY
-    from metrics.features import FEATURES
 
     if config.gan.network != "auto":
         NETWORKS.entry(config.gan.network)
@@ -278,7 +278,7 @@ def check_names(config: TrialConfig) -> None:
     for name in config.evaluation.metrics or ():
         REGISTRY.entry(name)
     if config.evaluation.features != "auto":
-        FEATURES.entry(config.evaluation.features)
+        features.check(config.evaluation.features)
     if config.evaluation.weights is not None and not Path(config.evaluation.weights).is_file():
         raise UserError(f"evaluation.weights: no file at {config.evaluation.weights}")
 

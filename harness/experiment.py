@@ -266,6 +266,7 @@ class _Trial(pl.Callback):
             results.insert(2, _result("best", "ema", best.counters.images, report(best)))
         scores = {"trial": trial_id(self.config), "features": self.evaluation.features, "results": results}
         self.folder.write_scores(scores)
+        self.evaluation.forget()
         counters = asdict(self.gan.counters)
         self.folder.write_status(
             "done",

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ganbench.errors import UserError
 from ganbench.files import write_atomic
+from ganbench.seeds import derive
 from harness import data, images
-from harness.config import EvaluationConfig, TrialConfig, resolve
-from harness.evaluation import Evaluation, ScoreSet
+from harness.config import DataConfig, EvaluationConfig, TrialConfig, resolve
+from harness.evaluation import Evaluation, ScoreSet, by_generator, generator_draw
+from harness.feature_store import Advance
 from harness.store import TrialFolder, load_checkpoint
+from metrics import Protocol, duplicates
+from metrics import gallery as nearest_training
+from metrics.catalogue import metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gans import GAN
+    from harness.data import Dataset
 
 
 def is_generator(source: Path) -> bool:
@@ -73,41 +81,87 @@ def evaluate_source(
     *,
     real: str,
     fake: str,
-    metrics: list[str] | None,
-    features: str,
-    weights: Path | None,
-    n: int,
-    size: int | None,
+    metrics: list[str] | None = None,
+    features: str = "auto",
+    weights: Path | None = None,
+    download: bool = False,
+    n: int = 1000,
+    size: int | None = None,
+    split: Literal["test", "train"] = "test",
+    k: int = 3,
+    splits: int = 10,
+    seeds: int | None = None,
+    bare: bool = False,
+    gallery: Path | None = None,
+    advance: Advance = lambda *_: None,
 ) -> dict[str, Any]:
-    """Scores of a trial, a checkpoint or a set of images against the real set's test split.
+    """Scores of a trial, a checkpoint or a set of images against one split of the real set.
 
-    A generator is drawn from with three seeds; given images are scored once, all of them.
+    A generator is drawn from with `seeds` (3) seeds; given images are scored once, all of them. Unless `bare`, the
+    result has the score of real data in the place of fakes ("floor") and, against the test split, FID against held-out
+    beside FID against training samples ("gap"). "warnings" says what is easily misread. `gallery` is a PNG file for
+    the samples that are nearest to the training set, each beside its nearest training images.
 
     Raises:
-        UserError: unknown names, nothing at a path, or two sides of different shapes.
+        UserError: unknown names, nothing at a path, two sides of different shapes, or one set as both sides.
     """
+    for name in metrics or ():
+        metric(name)
     source = Path(fake)
+    generator = is_generator(source)
+    if seeds is not None and not generator:
+        raise UserError(f"--seeds is for generators, which can be drawn from again: {fake} is what it is, leave it out")
     config = EvaluationConfig.model_validate(
         {
             "metrics": metrics,
             "features": features,
             "weights": str(weights) if weights else None,
             "n_fake": n,
-            "generation_seeds": 3 if is_generator(source) else 1,
+            "generation_seeds": (seeds or 3) if generator else 1,
+            "k": k,
+            "splits": splits,
         }
     )
-    if is_generator(source):
+    checkpoint, which = ("last", "ema") if generator else (None, None)
+    if generator:
         gan, trained = load_generator(source)
-        side = size or (trained.data.size if real == trained.data.name else None)
-        evaluation = Evaluation(data.load(real, size=side), config)
+        shown = trained.data if real == trained.data.name else DataConfig(name=real)
+        dataset = data.load(real, size=size or shown.size, n=shown.n, seed=shown.seed)
+        evaluation = Evaluation(dataset, config, download=download, advance=advance)
         _same_shape(evaluation, gan.shape, fake)
-        return _result(evaluation, evaluation.report(gan), "last", "ema")
-    evaluation = Evaluation(data.load(real, size=size), config)
-    given = data.load(fake, size=size)
-    samples = np.concatenate([given.train, given.selection, given.test])
-    _same_shape(evaluation, samples.shape[1:], fake)
-    subject = {"weights": None, "fake": given.name, "fake_fingerprint": given.fingerprint}
-    return _result(evaluation, evaluation.score(lambda *_: samples, subject, n=len(samples)), None, None)
+        draw, subject = generator_draw(gan, "ema"), by_generator("ema")
+    else:
+        evaluation = Evaluation(data.load(real, size=size), config, download=download, advance=advance)
+        given = data.load(fake, size=size)
+        _two_sets(real, fake, evaluation.dataset, given)
+        samples = np.concatenate([given.train, given.selection, given.test])
+        _same_shape(evaluation, samples.shape[1:], fake)
+        n, subject = len(samples), {"weights": None, "fake": given.name, "fake_fingerprint": given.fingerprint}
+
+        def draw(n: int, seed: int) -> np.ndarray:  # noqa: ARG001 (there is nothing to choose)
+            return samples
+
+    if gallery:
+        _save_gallery(evaluation, draw(n, derive(0, "evaluation/report", 0)), gallery)
+    scored = evaluation.score(draw, subject, n=n, split=split)
+    warnings = [*evaluation.judge(split).warnings]
+    if not generator:
+        warnings += _copies(samples, getattr(evaluation.dataset, split), split)
+    elif source.is_dir():
+        warnings += _reported_otherwise(source, scored)
+    floor = gap = None
+    if not bare:
+        floor = {"checkpoint": "floor", "weights": None, **evaluation.floor(n=n, split=split).as_json()}
+        gap = asdict(evaluation.gap(draw, n=n)) if split == "test" else None
+    return {
+        "features": evaluation.features,
+        "checkpoint": checkpoint,
+        "weights": which,
+        **scored.as_json(),
+        "floor": floor,
+        "gap": gap,
+        "warnings": [*warnings, *evaluation.store.notes],
+    }
 
 
 def _same_shape(evaluation: Evaluation, shape: tuple[int, ...], fake: str) -> None:
@@ -119,5 +173,42 @@ def _same_shape(evaluation: Evaluation, shape: tuple[int, ...], fake: str) -> No
         )
 
 
-def _result(evaluation: Evaluation, scored: ScoreSet, checkpoint: str | None, weights: str | None) -> dict[str, Any]:
-    return {"features": evaluation.features, "checkpoint": checkpoint, "weights": weights, **scored.as_json()}
+def _two_sets(real: str, fake: str, dataset: Dataset, given: Dataset) -> None:
+    """Refuse one set as both sides: its distance to itself is 0 and says nothing."""
+    if real == fake or dataset.fingerprint == given.fingerprint:
+        how = "are the same" if real == fake else "hold the same samples"
+        raise UserError(
+            f"--real {real} and --fake {fake} {how}: give generated samples as --fake "
+            "(the floor column is real against real)"
+        )
+
+
+def _copies(fake: np.ndarray, real: np.ndarray, split: str) -> Iterator[str]:
+    count = duplicates(train=real, fake=fake)
+    if count:
+        yield (
+            f"{count} of {len(fake)} fake samples equal real ones of the {split} split to the last bit: "
+            "their scores are too good, leave them out of one side"
+        )
+
+
+def _reported_otherwise(folder: Path, scored: ScoreSet) -> Iterator[str]:
+    """Where a trial's own scores were taken under another protocol, what differs."""
+    for result in (TrialFolder(folder).scores() or {"results": []})["results"]:
+        if (result["checkpoint"], result["weights"]) == ("last", "ema") and result["protocol_id"] != scored.protocol_id:
+            differences = scored.protocol.differences(Protocol(result["protocol"]))
+            yield (
+                f"{folder} reports scores of another protocol, which do not compare with these "
+                f"({'; '.join(differences)})"
+            )
+
+
+def _save_gallery(evaluation: Evaluation, fake: np.ndarray, path: Path) -> None:
+    train = evaluation.dataset.train
+    if fake.ndim != 4:
+        raise UserError(f"{evaluation.dataset.name} has points, not images: leave out --gallery")
+    if path.suffix != ".png":
+        raise UserError(f"--gallery {path} is a picture: give it a name that ends in .png")
+    found = nearest_training(train=evaluation.extractor(train)[0], fake=evaluation.extractor(fake)[0])
+    rows = [[fake[one], *train[near]] for one, near in zip(found.fake, found.train, strict=True)]
+    images.save_grid(np.stack([image for row in rows for image in row]), path, columns=len(rows[0]))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from metrics.catalogue import REGISTRY, label_for
+
+if TYPE_CHECKING:
+    from harness.feature_store import Entry
 
 
 def lines(what: Literal["gans", "networks", "datasets", "features", "metrics"]) -> Iterator[str]:
@@ -39,7 +43,7 @@ def _registry(what: str) -> Any:
 def score_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Scores of one subject, or of one trial's several, side by side: value ± spread over generation seeds."""
     first = results[0]
-    header = ["", *(_title(result) for result in results)]
+    header = ["", *(_title(result, first) for result in results)]
     rows = [
         [label_for(name, first["protocol"]["features"]), *(_cell(result["scores"].get(name)) for result in results)]
         for name in first["scores"]
@@ -53,6 +57,13 @@ def score_table(results: Sequence[Mapping[str, Any]]) -> str:
         for row in [header, *rows]
     ]
     protocol = first["protocol"]
+    gap = first.get("gap")
+    if gap:
+        label = label_for("fid", protocol["features"])
+        table.append(
+            f"{label} against {gap['n_real']} held-out samples {_cell(gap['test'])}, against as many training samples "
+            f"{_cell(gap['train'])}: a gap of {_cell(gap['value'])} (above 0: nearer to what was trained on)"
+        )
     seeds = protocol["generation_seeds"]
     spread = (
         f"± standard deviation over {seeds} generation seeds of one training" if seeds > 1 else "one draw, no spread"
@@ -66,8 +77,10 @@ def score_table(results: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _title(result: Mapping[str, Any]) -> str:
-    return " ".join(part for part in (result["checkpoint"], result["weights"]) if part) or "score"
+def _title(result: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+    title = " ".join(part for part in (result["checkpoint"], result["weights"]) if part) or "score"
+    n = result["protocol"]["n_fake"]
+    return title if n == first["protocol"]["n_fake"] else f"{title} (n={n})"
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:
@@ -77,3 +90,21 @@ def _cell(score: Mapping[str, Any] | None) -> str:
         return f"failed: {score['reason']}"
     spread = "" if score["spread"] is None else f" ± {score['spread']:.3g}"
     return f"{score['value']:.4g}{spread}"
+
+
+def cache_table(folder: Path, entries: Sequence[Entry]) -> str:
+    """The stored features, one line each, and their total."""
+    rows = [
+        f"{entry.content:<44}  {entry.bytes / 2**20:>8.1f} MiB  used {_age(entry.seconds_unused)} ago"
+        + ("" if entry.usable else "  (no longer used: `ganbench cache prune` removes it)")
+        for entry in entries
+    ]
+    total = sum(entry.bytes for entry in entries) / 2**20
+    return "\n".join([*rows, f"{folder}: {len(entries)} entries, {total:.1f} MiB"])
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ganbench.errors import UserError
+
+if TYPE_CHECKING:
+    from metrics.polygons import PolygonFamily
 
 SPLITS = ("train", "selection", "test")
 
@@ -40,6 +43,8 @@ class Dataset:
     _: KW_ONLY
     mixture: Mixture | None = None
     """The true distribution, where it is a known mixture."""
+    polygons: PolygonFamily | None = None
+    """The true distribution, where it is a known family of drawn polygons."""
     labels: dict[str, np.ndarray] | None = None
     """int64 (N,) for each of the parts, where the data have classes."""
     preprocessing: dict[str, str] = field(default_factory=dict)

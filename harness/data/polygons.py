@@ -21,6 +21,7 @@ import numpy as np
 from ganbench.errors import UserError
 from ganbench.seeds import derive
 from harness.data.dataset import SPLITS, Dataset
+from metrics.polygons import PolygonFamily
 
 VERTICES = (3, 4, 5)
 RADIUS = (0.2, 0.4)
@@ -76,6 +77,7 @@ def load(*, size: int | None = None, n: int | None = None, seed: int = 0) -> Dat
     return Dataset(
         "polygons",
         *(np.stack([draw(shape, size) for shape in shapes[split]])[:, None] for split in SPLITS),
+        polygons=PolygonFamily(VERTICES, RADIUS, SAMPLES_PER_SIDE),
         labels={split: np.array([shape.vertices for shape in drawn], np.int64) for split, drawn in shapes.items()},
         summary=f"regular polygons of 3 to 5 vertices, grey, {size}×{size}",
     )

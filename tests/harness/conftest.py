@@ -35,6 +35,14 @@ def isolated_wandb(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
         wandb.teardown()  # it would go on with this test's environment
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features that take long enough to be stored are not stored in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def wandb_server(isolated_wandb: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A working server (`loopback.WandbServer`) with a login to it."""

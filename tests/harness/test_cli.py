@@ -23,7 +23,7 @@ COMMAND = Path(sys.executable).with_name("ganbench")
 LOCAL = ("--wandb=disabled", "--device=cpu")
 COMMANDS = (
     "", "train", "sample", "evaluate", "sweep", "sweep run", "sweep status", "sweep export", "sweep list", "report",
-    "list", "doctor", "sync",
+    "list", "doctor", "sync", "cache", "cache prune",
 )  # fmt: skip
 
 SPEC = """\
@@ -79,7 +79,7 @@ def test_every_command_is_tried_here():
     from typer.main import get_command
 
     top = get_command(cli.app).commands
-    found = {"", *top, *(f"sweep {name}" for name in top["sweep"].commands)}
+    found = {"", *top, *(f"{group} {name}" for group in ("sweep", "cache") for name in top[group].commands)}
     assert found == set(COMMANDS)
 
 
@@ -356,9 +356,7 @@ def test_doctor_says_that_all_is_well(ganbench):
 
 
 def test_doctor_ends_with_1_when_it_is_not(ganbench, monkeypatch):
-    from harness import doctor
-
-    monkeypatch.setattr(doctor, "self_test", lambda: iter([("numbers", False)]))
+    monkeypatch.setattr("metrics.selftest.self_test", lambda: iter([("numbers", False)]))
     ended = ganbench("doctor")
     assert ended.code == 1
     assert "FAIL numbers" in ended.out

@@ -14,8 +14,8 @@ import gans
 from ganbench.errors import UserError
 from harness import data
 from harness.config import EvaluationConfig
-from harness.evaluation import Evaluation, ScoreSet, combine, generator_draw, resolve_features
-from metrics import Score
+from harness.evaluation import Evaluation, combine, generator_draw, resolve_features
+from metrics import Protocol, Score
 
 QUICK = {"n_fake": 40, "generation_seeds": 2, "splits": 2, "metrics": ["fid", "precision"]}
 
@@ -61,23 +61,26 @@ def test_protocols_of_other_sizes_settings_or_data_differ(digits, untrained):
     assert len({scored.protocol_id for scored in protocols}) == len(protocols)
     points = data.load("ring8")
     on_points = evaluation(points, metrics=["fid"]).report(gans.build("vanilla", data_dim=2, seed=0))
-    assert on_points.protocol["features"] == "identity"
+    assert on_points.protocol.conditions["features"] == "identity"
     assert on_points.protocol_id not in {scored.protocol_id for scored in protocols}
 
 
 def test_a_protocol_says_what_a_reader_needs_and_is_json(digits, untrained):
     scored = evaluation(digits).report(untrained)
-    assert json.loads(json.dumps(scored.as_json()))["protocol"] == dict(scored.protocol)
+    conditions = scored.protocol.conditions
+    assert json.loads(json.dumps(scored.as_json()))["protocol"] == conditions
     expected = {
         "features": "digits", "n_real": 360, "n_fake": 40, "generation_seeds": 2, "split": "test", "k": 3,
         "dataset": "digits", "weights": "ema", "fingerprint": digits.fingerprint,
     }  # fmt: skip
-    assert {name: scored.protocol[name] for name in expected} == expected
-    assert len(scored.protocol["weights_sha256"]) == 64
+    assert {name: conditions[name] for name in expected} == expected
+    assert len(conditions["weights_sha256"]) == 64
+    assert conditions["preprocessing"]["size"] == 16  # the network's, beside the data's own
 
 
-def test_the_id_does_not_depend_on_the_order_of_entries():
-    assert ScoreSet({}, {"a": 1, "b": 2}).protocol_id == ScoreSet({}, {"b": 2, "a": 1}).protocol_id
+def test_the_id_is_that_of_the_protocol(digits, untrained):
+    scored = evaluation(digits).report(untrained)
+    assert scored.protocol_id == scored.as_json()["protocol_id"] == Protocol(scored.as_json()["protocol"]).id
 
 
 # --- scores
@@ -103,7 +106,32 @@ def test_the_floor_is_far_below_an_untrained_generator(digits, untrained):
 
 def test_the_floor_of_little_training_data_uses_what_there_is(digits):
     scored = evaluation(data.load("digits", n=30)).floor()
-    assert scored.protocol["n_fake"] == 30
+    assert scored.protocol.conditions["n_fake"] == 30
+
+
+def test_the_gap_to_the_training_set_shows_what_was_memorised():
+    few = data.load("digits", n=300)
+    scored = evaluation(few, n_fake=300)
+    copier = scored.gap(lambda n, seed: few.train)
+    assert copier.n_real == 300
+    assert copier.train.value == pytest.approx(0, abs=1e-6)
+    assert copier.value.value > 0.5
+    assert copier.value.value == pytest.approx(copier.test.value - copier.train.value)
+    assert copier.value.spread_over == "2 generation seeds"
+    fresh = scored.gap(lambda n, seed: few.selection)
+    assert abs(fresh.value.value) < copier.value.value / 2
+
+
+def test_copies_of_training_data_are_no_floor_of_memorisation(digits):
+    scored = evaluation(digits, metrics=["fid", "authpct", "duplicates"])
+    assert set(scored.floor().scores) == {"fid"}
+    assert set(scored.floor(split="train").scores) == {"fid", "authpct", "duplicates"}
+
+
+def test_polygons_are_scored_against_the_truth():
+    scored = evaluation(data.load("polygons", n=60, size=8), metrics=None, n_fake=40, generation_seeds=1)
+    assert scored.floor().scores["polygon_precision"].value == 1
+    assert "polygon_precision" not in scored.judge("selection").metrics
 
 
 def test_selection_and_test_are_other_images_and_other_latents(digits, untrained):
@@ -113,9 +141,10 @@ def test_selection_and_test_are_other_images_and_other_latents(digits, untrained
 
 
 def test_one_failed_draw_fails_the_score():
-    good, bad = Score(1.0, "lower"), Score(None, "lower", reason="3 samples are NaN")
+    good, bad = Score(1.0, "lower", notes=("beware",)), Score(None, "lower", reason="3 samples are NaN")
     assert combine([good, bad, good]) == bad
     assert combine([good]) == good
+    assert combine([good, good]).notes == ("beware",)
 
 
 def test_draws_are_uint8_images_or_float_points(untrained):
