@@ -30,7 +30,7 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("line", shown_commands())
 def test_a_shown_command_is_understood(line):
     command, words = typer.main.get_command(app), shlex.split(line)[1:]
-    while hasattr(command, "commands"):
+    while words and hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     command.make_context(line, words)  # raises for an option, argument or choice that does not exist
 
