@@ -21,7 +21,10 @@ VARIANTS = Registry(
     [
         Entry("vanilla", "gans.vanilla:Vanilla", "minimax loss, saturating generator", "Goodfellow et al. 2014"),
         Entry(
-            "nonsaturating", "gans.nonsaturating:NonSaturating", "generator maximises log D(G(z))", "Goodfellow 2014"
+            "nonsaturating",
+            "gans.nonsaturating:NonSaturating",
+            "generator maximises log D(G(z))",
+            "Goodfellow et al. 2014",
         ),
         Entry("lsgan", "gans.lsgan:LSGAN", "least squares on raw outputs", "Mao et al. 2017"),
         Entry("wgan", "gans.wgan:WGAN", "Wasserstein critic, weights clipped", "Arjovsky et al. 2017"),
@@ -29,7 +32,10 @@ VARIANTS = Registry(
         Entry("sngan", "gans.sngan:SNGAN", "hinge loss, spectrally normalised critic", "Miyato et al. 2018"),
         Entry("ttur", "gans.ttur:TTUR", "two time scales: the discriminator learns faster", "Heusel et al. 2017"),
         Entry(
-            "progressive", "gans.progressive:Progressive", "networks grow from 4×4, fading each block in", "Karras 2018"
+            "progressive",
+            "gans.progressive:Progressive",
+            "networks grow from 4×4, fading each block in",
+            "Karras et al. 2018",
         ),
     ],
 )
