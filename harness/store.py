@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -149,7 +150,9 @@ class TrialFolder:
         """Tensors and plain values, atomically; `load_checkpoint` reads them."""
         import torch
 
-        write_atomic(self.checkpoint_file(name), lambda file: torch.save(dict(state), file))
+        buffer = io.BytesIO()  # torch, writing to a full disk itself, would hide the disk's error behind its own
+        torch.save(dict(state), buffer)
+        write_atomic(self.checkpoint_file(name), lambda file: file.write(buffer.getbuffer()))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

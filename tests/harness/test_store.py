@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import socket
@@ -169,3 +171,18 @@ def test_claiming_twice_is_nothing_new(tmp_path, tiny):
     assert folder.config_file.stat().st_mtime_ns == before
     assert folder.config() == tiny()
     assert not json.loads(json.dumps(folder.status()))
+
+
+def test_a_disk_that_fills_under_a_checkpoint_is_the_disks_error(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data, /):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = TrialFolder(tmp_path)
+    folder.save_checkpoint("last", {"model": torch.zeros(3)})
+    before = folder.checkpoint_file("last").read_bytes()
+    monkeypatch.setattr("harness.store.write_atomic", lambda path, write: write(Full()))
+    with pytest.raises(OSError, match="No space left") as error:
+        folder.save_checkpoint("last", {"model": torch.ones(3)})
+    assert error.value.errno == errno.ENOSPC
+    assert folder.checkpoint_file("last").read_bytes() == before
