@@ -73,7 +73,7 @@ def resolve_mode(tracking: TrackingConfig) -> Mode:
     if chosen in ("offline", "dryrun") or not _logged_in():
         return "offline"
     try:
-        _ = wandb.Api(timeout=PROBE_SECONDS).viewer  # the client's own request, so with its proxy and certificates
+        _probe()
     except Exception as error:
         _warn("the W&B server cannot be reached or refuses the login, so this goes offline", error)
         return "offline"
@@ -82,15 +82,50 @@ def resolve_mode(tracking: TrackingConfig) -> Mode:
 
 def _logged_in() -> bool:
     import wandb
-    from wandb.sdk.lib import wbauth  # not public, but it alone knows where `wandb login` writes
 
     settings = wandb.setup().settings
     if settings.api_key or settings.identity_token_file:
         return True
     try:
-        return wbauth.read_netrc_auth(host=settings.base_url) is not None
-    except wandb.errors.AuthenticationError:  # a malformed key is a login too: the server's refusal says more
+        return _api_key() is not None
+    except wandb.errors.AuthenticationError:  # a malformed key is a login too: the probe says what is wrong with it
         return True
+
+
+def _api_key() -> str | None:
+    import wandb
+    from wandb.sdk.lib import wbauth  # not public, but it alone knows where `wandb login` writes
+
+    settings = wandb.setup().settings
+    return settings.api_key or wbauth.read_netrc_auth(host=settings.base_url)
+
+
+def _probe() -> None:
+    """Ask the server who we are; any exception means that it cannot be used now.
+
+    Not through `wandb.Api`: its service (seen in 0.31) does not end while it still tries to reach a dead server, and
+    the process that started it waits for it at its exit, for ever.
+    """
+    import requests
+    import wandb
+
+    settings = wandb.setup().settings
+    proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
+    with requests.Session() as session:  # which reads the environment's proxies and certificates
+        session.verify = not settings.insecure_disable_ssl
+        session.headers.update(settings.x_extra_http_headers or {})
+        session.proxies.update({scheme: url for scheme, url in proxies.items() if url})
+        response = session.post(
+            f"{settings.base_url}/graphql",
+            json={"query": "query Viewer { viewer { id } }"},
+            auth=("api", _api_key() or ""),
+            timeout=PROBE_SECONDS,
+        )
+    if settings.identity_token_file:  # exchanged by the client for a key that is not known here
+        return
+    response.raise_for_status()
+    if not (response.json().get("data") or {}).get("viewer"):
+        raise PermissionError("the server does not know this API key")
 
 
 class Tracker:

@@ -54,7 +54,7 @@ def wandb_server(isolated_wandb: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     spec.loader.exec_module(loopback)
     with loopback.WandbServer() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        monkeypatch.setenv("WANDB_API_KEY", loopback.API_KEY)
         yield server
 
 

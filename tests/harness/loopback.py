@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 ENTITY = "tester"
+API_KEY = "a" * 40
 
 Json = dict[str, Any]
 
@@ -97,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             if self.server.behaviour == "dead":  # it died after this connection was opened
                 self.close_connection = True
+            elif self.path == "/graphql" and not self._known():
+                self._reply(401, {"errors": [{"message": "user is not logged in"}]})
             elif self.path == "/graphql":
                 self._reply(200, self._graphql(body["query"], body.get("variables") or {}))
             elif stream := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path):
@@ -117,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def _known(self) -> bool:
+        return self.headers.get("Authorization") == "Basic " + base64.b64encode(f"api:{API_KEY}".encode()).decode()
 
     def _reply(self, code: int, content: Json) -> None:
         body = json.dumps(content).encode()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -196,12 +197,32 @@ def test_auto_with_an_unreachable_server_is_offline_and_says_so(monkeypatch, cap
     assert "ganbench: the W&B server cannot be reached" in output.err
 
 
+def test_a_process_that_found_no_server_ends(monkeypatch):
+    # wandb.Api took its whole deadline and left W&B's service retrying, so that a teardown might never come back
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    script = """
+        import wandb
+        from harness.config import TrackingConfig
+        from harness.tracking import resolve_mode
+        for _ in range(8):
+            assert resolve_mode(TrackingConfig()) == "offline"
+            wandb.teardown()
+        """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=30)
+
+
 def test_auto_with_a_malformed_login_is_offline_and_says_so(wandb_server, monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY")
     host = wandb_server.url.removeprefix("http://")
     Path(os.environ["NETRC"]).write_text(f"machine {host}\nlogin user\npassword short\n")
     assert resolve_mode(TrackingConfig()) == "offline"
     assert "refuses the login" in capsys.readouterr().err
+
+
+def test_auto_with_a_login_that_the_server_does_not_know_is_offline_and_says_so(wandb_server, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "b" * 40)
+    assert resolve_mode(TrackingConfig()) == "offline"
+    assert "(401 Client Error: Unauthorized" in capsys.readouterr().err
 
 
 def test_online_without_a_login_is_the_users_mistake():
