@@ -63,6 +63,27 @@ def test_what_is_no_polygon_of_the_family_has_no_precision(polygons) -> None:
     assert polygon_scores(images[:30], family=tiny).precision == 0
 
 
+def test_the_fits_are_those_of_the_first_implementation(polygons) -> None:
+    images, _ = polygons
+    grey, two, holes = images[:3] // 2 + 60, np.maximum(images[3:6], images[6:9]), images[:2] ^ images[2:4]
+    found = polygon_scores(np.concatenate([grey, two, holes]))
+    frozen = [
+        0.308251381, 0.242161304, 0.279417813, 0.190334305, 0.122319765, 0.260664105, 0.276196897, 0.314680874,
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.distances, frozen, rtol=1e-5)
+    assert found.vertices.tolist() == [4, 3, 4, 5, 4, 5, 4, 3]
+
+
+@pytest.mark.parametrize("size", [8, 10, 16, 32])
+def test_a_pixel_is_the_mean_of_its_points_to_the_bit(size) -> None:
+    family, radius = PolygonFamily(), np.array([0.3, 0.22])
+    beyond = family.beyond(np.array([[0.3, 0.45, 0.5, 0.2], [0.22, 0.4, 0.6, 1.1]]), 3, size)
+    side = len(beyond)
+    fine = (0.5 - side * (beyond - radius.astype(np.float32) * np.float32(0.5))).clip(0, 1).transpose(2, 0, 1)
+    plain = np.ascontiguousarray(fine).reshape(2, size, side // size, size, side // size).mean(axis=(2, 4))
+    np.testing.assert_array_equal(family.fill(beyond, radius, 3, size), plain)
+
+
 def test_other_images_are_refused() -> None:
     for images in (np.zeros((2, 3, 16, 16), np.uint8), np.zeros((2, 1, 16, 16)), np.zeros((2, 1, 8, 16), np.uint8)):
         with pytest.raises(UserError, match="square grey images"):
