@@ -136,7 +136,7 @@ def evaluate(
     ] = "auto",
     weights: Annotated[Path | None, typer.Option(help="The feature network's weights file.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch published weights that are missing.")] = False,
-    n: Annotated[int, typer.Option("-n", min=2, help="Samples per draw of a generator.")] = 1000,
+    n: Annotated[int | None, typer.Option("-n", min=2, help="Samples per draw of a generator; 1000.")] = None,
     seeds: Annotated[int | None, typer.Option(min=3, help="Draws of a generator, whose spread is shown; 3.")] = None,
     size: Annotated[int | None, typer.Option(help="Side to which both sides' images are resized.")] = None,
     split: Annotated[
@@ -150,7 +150,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Scores and protocol as JSON.")] = False,
 ) -> None:
-    """Score a generator or a set of images against a dataset's held-out split."""
+    """Score a generator or a set of samples against a dataset's held-out split."""
     from harness.feature_bar import FeatureBar
     from harness.generators import evaluate_source
 
@@ -219,10 +219,11 @@ def sweep_run(
     private: Private = False,
 ) -> None:
     """Train every trial of a sweep that is not done yet, then write and print the comparison."""
-    from harness.config import check_names, parse_assignments
+    from harness.config import check_names, parse_assignments, trial_id
     from harness.labels import recipe_labels
+    from harness.precheck import check_sweep
     from harness.sweep import shipped
-    from harness.sweep.folder import prepare
+    from harness.sweep.folder import prepare, status
     from harness.sweep.scheduler import run_sweep
     from harness.sweep.spec import read_spec
 
@@ -236,6 +237,9 @@ def sweep_run(
     if len(sweep.trials) > ASK_ABOVE and not yes:
         _confirm(len(sweep.trials), sum(trial.images for trial in sweep.trials))
     folder = out or Path("runs") / sweep.name
+    begun = status(folder) if (folder / "manifest.json").is_file() else []
+    done = {row.id for row in begun if row.state == "done"}
+    check_sweep(trial for trial in sweep.trials if trial_id(trial) not in done)
     tracking = _tracking(wandb, project, private, group=folder.name)
     prepare(folder, sweep)
     outcome = run_sweep(folder, tracking=tracking, jobs=jobs, retry_failed=retry_failed, device=device)
@@ -405,10 +409,38 @@ _DISK_ERRORS = {
 }
 
 
+_TYPERS_WORDS = {
+    "No such option: ": "No such option ",
+    ". Did you mean": ": did you mean",
+    ". Choose from:": ": choose from",
+    "Value error, ": "",
+    "Input should": "it should",
+}
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    """What typer says of a mistake in the command line, in one sentence."""
+    near = getattr(error, "possibilities", None)
+    text = f"{error.message}: did you mean {' or '.join(near)}?" if near else error.format_message()
+    for theirs, ours in _TYPERS_WORDS.items():
+        text = text.replace(theirs, ours)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "ganbench"
+    text = " ".join(text.split()).rstrip(".")
+    return f"{text[:1].lower()}{text[1:]} (`{command} --help` shows what it takes)"
+
+
 def main() -> None:
     """Entry point: turns a user's mistake into one sentence on stderr and exit code 2."""
     try:
-        app()
+        sys.exit(app(prog_name="ganbench", standalone_mode=False))
+    except typer.TyperException as error:
+        text = error.format_message()
+        # a command without arguments is answered with its help
+        print(text if text.startswith("Usage:") else f"ganbench: {_usage_sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:  # Ctrl-C or Ctrl-D at a question
+        sys.exit(130)
     except UserError as error:
         print(f"ganbench: {error}", file=sys.stderr)
         sys.exit(2)

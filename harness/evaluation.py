@@ -15,6 +15,7 @@ from ganbench.errors import UserError
 from ganbench.seeds import derive
 from harness.feature_store import Advance, FeatureStore, StoredExtractor
 from harness.images import to_points, to_uint8
+from harness.precheck import check_sizes
 from metrics import Judge, Protocol, Score, features
 from metrics.catalogue import metric
 
@@ -96,11 +97,17 @@ class Evaluation:
         self._judges: dict[Split, Judge] = {}
 
     def judge(self, split: Split) -> Judge:
-        """The judge who knows that split's real side, made on first use."""
+        """The judge who knows that split's real side, made on first use.
+
+        Who asks for that of the selection split is about to train: what would only show at the end is refused then.
+        """
         if split not in self._judges:
             # fitting polygons takes longer than all else: too long for the curve on the way
             polygons = None if split == "selection" else self.dataset.polygons
-            self._judges[split] = self._judge(getattr(self.dataset, split), self.config.metrics, polygons)
+            judge = self._judge(getattr(self.dataset, split), self.config.metrics, polygons)
+            if split == "selection":
+                check_sizes(judge.metrics, self.config, self.dataset)
+            self._judges[split] = judge
         return self._judges[split]
 
     def _judge(self, real: np.ndarray, metrics: Sequence[str] | None, polygons: PolygonFamily | None = None) -> Judge:
@@ -113,7 +120,7 @@ class Evaluation:
             splits=self.config.splits,
             mixture=(mixture.centres, mixture.std) if mixture else None,
             polygons=polygons,
-            train=self.dataset.train if any(map(_needs_train, metrics or ())) else None,
+            train=self.dataset.train,
             store=self.extractor,
         )
 

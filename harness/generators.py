@@ -85,7 +85,7 @@ def evaluate_source(
     features: str = "auto",
     weights: Path | None = None,
     download: bool = False,
-    n: int = 1000,
+    n: int | None = None,
     size: int | None = None,
     split: Literal["test", "train"] = "test",
     k: int = 3,
@@ -95,12 +95,12 @@ def evaluate_source(
     gallery: Path | None = None,
     advance: Advance = lambda *_: None,
 ) -> dict[str, Any]:
-    """Scores of a trial, a checkpoint or a set of images against one split of the real set.
+    """Scores of a trial, a checkpoint or a set of samples against one split of the real set.
 
-    A generator is drawn from with `seeds` (3) seeds; given images are scored once, all of them. Unless `bare`, the
-    result has the score of real data in the place of fakes ("floor") and, against the test split, FID against held-out
-    beside FID against training samples ("gap"). "warnings" says what is easily misread. `gallery` is a PNG file for
-    the samples that are nearest to the training set, each beside its nearest training images.
+    A generator is drawn from with `seeds` (3) seeds, `n` (1000) samples each; given ones are scored once, all of them.
+    Unless `bare`, the result has the score of real data in the place of fakes ("floor") and, against the test split,
+    FID against held-out beside FID against training samples ("gap"). "warnings" says what is easily misread. `gallery`
+    is a PNG file for the samples that are nearest to the training set, each beside its nearest training images.
 
     Raises:
         UserError: unknown names, nothing at a path, two sides of different shapes, or one set as both sides.
@@ -109,8 +109,12 @@ def evaluate_source(
         metric(name)
     source = Path(fake)
     generator = is_generator(source)
-    if seeds is not None and not generator:
-        raise UserError(f"--seeds is for generators, which can be drawn from again: {fake} is what it is, leave it out")
+    for option, value in (("-n", n), ("--seeds", seeds)):
+        if value is not None and not generator:
+            raise UserError(
+                f"{option} is for generators, which can be drawn from again: {fake} is what it is, leave it out"
+            )
+    n = n or 1000
     config = EvaluationConfig.model_validate(
         {
             "metrics": metrics,

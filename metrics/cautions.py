@@ -10,6 +10,7 @@ from metrics.comparison import Settings
 
 USUAL_K = {"precision": 3, "recall": 3, "f1": 3, "density": 5, "coverage": 5}
 """Of the papers: Kynkäänniemi et al. 2019 and Naeem et al. 2020."""
+DISTANCES = ("fid", "fid_inf", "kid", "kid_all")
 PER_SPLIT = 500
 """Samples of a split below which an Inception Score is visibly too low."""
 WELL_ABOVE = 10
@@ -18,7 +19,10 @@ WELL_ABOVE = 10
 
 @dataclass(frozen=True)
 class Situation:
-    """Sizes and names that decide which cautions apply; `distinct` tells whether any two real features differ."""
+    """Sizes and names that decide which cautions apply.
+
+    `distinct` tells whether any two real features differ, `one_class` whether one class is given to all fakes.
+    """
 
     settings: Settings
     features: str
@@ -27,6 +31,7 @@ class Situation:
     n_fake: int
     kid_subset_size: int
     distinct: bool
+    one_class: bool
 
 
 def cautions(metric: str, at: Situation) -> tuple[str, ...]:
@@ -54,8 +59,8 @@ def _cautions(metric: str, at: Situation) -> Iterator[str]:
         yield f"coverage: a perfect generator has {ideal:.3f} at these sizes and k={k}, and copies have 1"
     if metric in ("prd_f8", "prd_f1_8") and at.n_real != at.n_fake:
         yield f"{metric}: n_real={at.n_real} and n_fake={at.n_fake} differ and are weighted; the paper has equal sizes"
-    if not at.distinct:
-        yield f"{metric}: all real samples have the same features, so there is no variety to compare with"
+    if metric in DISTANCES and not at.distinct:
+        yield f"{metric}: all real samples have the same features, so it is a distance to a single point"
 
 
 def _frechet(metric: str, at: Situation) -> Iterator[str]:
@@ -79,3 +84,8 @@ def _inception(at: Situation) -> Iterator[str]:
     per_split = at.n_fake // at.settings.splits
     if per_split < PER_SPLIT:
         yield f"is: {per_split} samples a split make it too low; compare equal n and splits only"
+    if at.one_class:
+        yield (
+            "is: one class is given to every generated sample: they are all of a kind, or the network cannot tell "
+            "such data apart"
+        )

@@ -6,6 +6,7 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from metrics.modes import COVERED_SHARE, HIGH_QUALITY_SIGMAS
 from metrics.polygons import TOLERANCE, PolygonFamily
 from metrics.score import Estimate, Score
 from metrics.scorers import KID_SUBSET_SIZE, kid_subset_size
+from metrics.sizes import BALLS, Whose, check_sizes
 
 Mixture = tuple[Array, float]
 
 MEMORISED = "a generator that copies its training set scores as if perfect: add authpct and duplicates with train="
+OF_A_MANIFOLD = (*BALLS, "prd_f8", "prd_f1_8")
+NO_MANIFOLD = "all real samples have the same features, so there is no manifold to be precise about or to recall"
 ALONE = "is: it never looks at the real data, so read it beside a score that does"
 
 
@@ -46,12 +50,13 @@ class Judge:
         seed: of the subsets and of the shuffle before splitting.
         mixture: centres (M, D) and standard deviation that the points come from, for the mode metrics.
         polygons: the family that the images are drawn from, for the polygon metrics.
-        train: the samples that the generator was trained on, shaped as `real`, for authpct and duplicates.
+        train: the samples that the generator was trained on, shaped as `real`, for authpct and duplicates; part of
+            the protocol, whatever the metrics.
         store: keeps what is computed from `real` and `train` between judges.
 
     Attributes:
         metrics: the names that `score` returns, in order.
-        protocol: all that the scores depend on but the generated samples; JSON-able.
+        protocol: all that the scores depend on but the generated samples, whichever were asked for; JSON-able.
         warnings: sentences on what is easily misread in the scores so far, each once.
 
     Raises:
@@ -81,7 +86,7 @@ class Judge:
         self._extractor = feature_networks.load(features, weights) if isinstance(features, str) else features
         centres = None if mixture is None else (as_matrix(mixture[0], "the mixture's centres"), float(mixture[1]))
         self._settings = Settings(k, splits, kid_subsets, kid_subset_size, seed, centres, polygons)
-        self._has_train = train is not None
+        self._given_train = train
         self._rows = self._choose(metrics)
         self.metrics = tuple(row.name for row in self._rows)
         self._store = store or NoStore()
@@ -90,11 +95,10 @@ class Judge:
         self._train = self._known(train, "training") if train is not None and uses_train else None
         self._distinct = bool((self._real.features != self._real.features[:1]).any())
         self._warnings: dict[str, None] = {}
-        if not self._has_train and any(row.needs == "features" for row in self._rows):
+        if not uses_train and any(row.needs == "features" for row in self._rows):
             self._warnings[MEMORISED] = None
         if self.metrics == ("is",):
             self._warnings[ALONE] = None
-        self.protocol = self._protocol()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -113,13 +117,21 @@ class Judge:
             reason = f"{broken} of {len(side.features)} generated samples have non-finite features"
             return {row.name: Score(None, row.direction, reason=reason) for row in self._rows}
         comparison = Comparison(self._real, side, self._settings, self._train)
-        return {row.name: replace(_score(row, comparison), notes=self._notes(row, side)) for row in self._rows}
+        return {row.name: self._outcome(row, comparison) for row in self._rows}
+
+    def _outcome(self, row: Metric, comparison: Comparison) -> Score:
+        if row.name in OF_A_MANIFOLD and not self._distinct:
+            return Score(None, row.direction, reason=NO_MANIFOLD)
+        return replace(_score(row, comparison), notes=self._notes(row, comparison.fake))
 
     def _notes(self, row: Metric, fake: Side) -> tuple[str, ...]:
         n_real, n_fake = len(self._real.samples), len(fake.samples)
         size = kid_subset_size(self._settings.kid_subset_size, n_real, n_fake)
         dim = self._real.features.shape[1]
-        situation = Situation(self._settings, self._extractor.name, dim, n_real, n_fake, size, self._distinct)
+        one_class = row.needs == "logits" and fake.logits is not None and len(np.unique(fake.logits.argmax(1))) == 1
+        situation = Situation(
+            self._settings, self._extractor.name, dim, n_real, n_fake, size, self._distinct, one_class
+        )
         notes = cautions(row.name, situation)
         self._warnings.update(dict.fromkeys(notes))
         return notes
@@ -145,11 +157,11 @@ class Judge:
             return "the mixture that the points come from"
         if row.needs == "polygons" and self._settings.polygons is None:
             return "the family of polygons that the images are drawn from"
-        if row.needs in ("train", "train features") and not self._has_train:
+        if row.needs in ("train", "train features") and self._given_train is None:
             return "the training samples (train=)"
         return None
 
-    def _known(self, values: Array, whose: str) -> KnownSide:
+    def _known(self, values: Array, whose: Whose) -> KnownSide:
         """Real or training samples, whose features may be in the store."""
         extractor = self._extractor
         samples = self._checked(values, whose, None if whose == "real" else self._real.samples)
@@ -170,42 +182,30 @@ class Judge:
         arrays = self._store.fetch({**key, "what": "features"}, extract)
         return KnownSide(samples, arrays["features"], arrays.get("logits"), key, self._store)
 
-    def _side(self, values: Array, whose: str, like: np.ndarray) -> Side:
+    def _side(self, values: Array, whose: Whose, like: np.ndarray) -> Side:
         samples = self._checked(values, whose, like)
         return Side(samples, *self._extractor(samples))
 
-    def _checked(self, values: Array, whose: str, like: np.ndarray | None) -> np.ndarray:
+    def _checked(self, values: Array, whose: Whose, like: np.ndarray | None) -> np.ndarray:
         samples = _samples(values, self._extractor.kind, whose)
         if like is not None and samples.shape[1:] != like.shape[1:]:
             raise UserError(
                 f"the {whose} samples have shape {samples.shape[1:]} and the real ones {like.shape[1:]}: "
                 "bring both to the same channels and size"
             )
-        for row in self._rows:
-            needed = self._needed(row.name, whose)
-            if len(samples) < needed:
-                raise UserError(
-                    f"metric {row.name!r} needs at least {needed} {whose} samples under these settings "
-                    f"and there are {len(samples)}: give more samples or leave it out"
-                )
-        mixture = self._settings.mixture
+        settings = self._settings
+        check_sizes(
+            self.metrics, len(samples), whose, k=settings.k, splits=settings.splits,
+            kid_subset_size=settings.kid_subset_size,
+        )  # fmt: skip
+        mixture = settings.mixture
         if mixture is not None and samples.shape[1:] != mixture[0].shape[1:]:
             raise UserError(f"the mixture has {mixture[0].shape[1]} coordinates and the samples {samples.shape[1:]}")
         return samples
 
-    def _needed(self, name: str, whose: str) -> int:
-        settings = self._settings
-        if name == "is":
-            return settings.splits if whose == "generated" else 1
-        if name == "kid":
-            return settings.kid_subset_size or 4
-        if name in ("precision", "recall", "f1", "density", "coverage"):
-            return settings.k + 1
-        if name == "fid_inf":
-            return 2 * POINTS if whose == "generated" else 2
-        return {"fid": 2, "kid_all": 3, "prd_f8": CLUSTERS, "prd_f1_8": CLUSTERS}.get(name, 1)
-
-    def _protocol(self) -> dict[str, Any]:
+    @cached_property
+    def protocol(self) -> dict[str, Any]:
+        """All that the scores depend on but the generated samples, whichever were asked for; JSON-able."""
         extractor, settings = self._extractor, self._settings
         protocol: dict[str, Any] = {
             "features": extractor.name,
@@ -221,6 +221,8 @@ class Judge:
             "kid_kernel": "(x.y/d + 1)^3",
             "kid_subsets": settings.kid_subsets,
             "kid_subset_size": settings.kid_subset_size or f"min({KID_SUBSET_SIZE}, n_real//2, n_fake//2)",
+            "prd": {"clusters": CLUSTERS, "runs": RUNS, "angles": ANGLES},
+            "fid_inf": {"points": POINTS, "smallest": "n_fake//10"},
             "seed": settings.seed,
         }
         if settings.mixture is not None:
@@ -233,13 +235,10 @@ class Judge:
             }
         if settings.polygons is not None:
             protocol["polygons"] = {**asdict(settings.polygons), "tolerance": TOLERANCE}
-        if self._train is not None:
-            protocol["train_sha256"] = self._train.key["samples_sha256"]
-            protocol["n_train"] = len(self._train.samples)
-        if {"prd_f8", "prd_f1_8"} & set(self.metrics):
-            protocol["prd"] = {"clusters": CLUSTERS, "runs": RUNS, "angles": ANGLES}
-        if "fid_inf" in self.metrics:
-            protocol["fid_inf"] = {"points": POINTS, "smallest": "n_fake//10"}
+        if self._given_train is not None:
+            train = as_numpy(self._given_train)
+            protocol["train_sha256"] = fingerprint(train)
+            protocol["n_train"] = len(train)
         return protocol
 
 

@@ -15,9 +15,9 @@ Direction = Literal["higher", "lower"]
 class Score:
     """One metric's outcome. A failed score has `value` None and says why in `reason`; it is never a number.
 
-    `spread` is a standard deviation over `spread_over` ("splits" or "subsets" of one sample set): it shows
-    how stable the estimate is, and is neither a standard error (unless `spread_over` says so) nor a variance
-    over training seeds. `notes` are sentences that belong beside the number wherever it is shown.
+    `spread` is a standard deviation over `spread_over` ("splits" or "subsets" of one sample set, or generation
+    seeds): it shows how stable the estimate is, and is neither a standard error (unless `spread_over` says so) nor
+    a variance over training seeds. `notes` are sentences that belong beside the number wherever it is shown.
     """
 
     value: float | None
@@ -44,7 +44,7 @@ class Estimate:
 class Neighbours:
     """Improved precision and recall with their harmonic mean, density and coverage; all in [0, 1] but density (≥ 0).
 
-    `nearest` int64 (m,) is a real row nearest to each fake (of equally near ones the first found) and
+    `nearest` int64 (m,) is a real row nearest to each fake (one of them where several are equally near) and
     `distances` float64 (m,) how far it is.
     """
 

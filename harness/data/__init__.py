@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
 
 def load(name_or_path: str, *, size: int | None = None, n: int | None = None, seed: int = 0) -> Dataset:
-    """The dataset of that name, or the images in that folder, zip archive or .npz file.
+    """The dataset of that name, or the images in that folder, zip archive or .npz file, or the points in the last.
 
     A registered name wins over a folder called the same; `./name` reaches the folder.
 

@@ -180,8 +180,9 @@ def test_sample_i_depends_on_the_seed_and_i_alone(ganbench, trained, tmp_path):
 def test_evaluate_prints_a_table_or_json_with_the_protocol(ganbench, trained, tmp_path):
     np.savez(tmp_path / "fakes.npz", images=data.load("digits").train[:100])
     subjects = (trained, trained / "checkpoints" / "best.pt", "fakes.npz")
-    common = ("evaluate", "--real=digits", "--metrics=fid, kid", "-n", 40)
     for fake in subjects:
+        drawn = () if fake == "fakes.npz" else ("-n", 40)
+        common = ("evaluate", "--real=digits", "--metrics=fid, kid", *drawn)
         table = ganbench(*common, "--fake", fake)
         assert table.code == 0
         printed = ganbench(*common, "--fake", fake, "--json")
@@ -332,6 +333,19 @@ def test_the_answer_counts(large, tmp_path, monkeypatch, answer, goes_on):
     CliRunner().invoke(cli.app, ["sweep", "run", "large.yaml", *LOCAL], input=answer)
     assert bool(large) == goes_on
     assert (tmp_path / "runs").exists() == goes_on
+
+
+@pytest.mark.parametrize("leave", [KeyboardInterrupt, EOFError])
+def test_ctrl_c_or_ctrl_d_at_the_question(large, ganbench, monkeypatch, leave):
+    def answer(*_: object) -> str:
+        raise leave
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer._click.termui.visible_prompt_func", answer)
+    ended = ganbench("sweep", "run", "large.yaml", *LOCAL)
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+    assert not large
 
 
 def test_yes_is_an_answer(large, ganbench):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from pathlib import Path
 
@@ -203,6 +207,77 @@ def test_an_interrupted_evaluation_continues_from_stored_features(ganbench, tmp_
     assert json.loads(ganbench(*command).out) == result
 
 
+def test_a_killed_evaluation_continues_from_stored_features(ganbench, tmp_path, monkeypatch):
+    (tmp_path / "slow_net.py").write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from torch import nn
+
+            class Slow(nn.Module):
+                def forward(self, x):
+                    time.sleep(0.02)  # so that 1,024 samples are worth keeping
+                    with open("seen", "a") as log:
+                        log.write(f"{len(x)}\\n")
+                    return x.float().flatten(1)[:, 20:24]
+            """
+        )
+    )
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "many.npz", images=rng.integers(0, 256, (5000, 1, 8, 8), dtype=np.uint8))
+    seen, cache = tmp_path / "seen", tmp_path / "cache"
+    arguments = ("evaluate", *QUICK, "--fake=many.npz", "--features=slow_net:Slow", "--bare", "--json")
+    command = [Path(sys.executable).with_name("ganbench"), *arguments]
+    environment = {**os.environ, "GANBENCH_CACHE": str(cache), "PYTHONPATH": str(tmp_path)}
+
+    def answered() -> int:
+        count = sum(map(int, seen.read_text().split()))
+        seen.unlink()
+        return count
+
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as killed:
+        deadline = time.monotonic() + 60
+        while len(list(cache.glob("*.safetensors"))) < 3:
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+    before = answered()
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert 2048 <= before < 5000
+    assert answered() <= 360 + 5000 + 100 - 2048
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "other"))
+    continued, whole = json.loads(again.stdout), json.loads(ganbench(*arguments).out)
+    sys.modules.pop("slow_net", None)
+    assert continued["protocol_id"] == whole["protocol_id"]
+    assert continued["scores"]["fid"]["value"] == pytest.approx(whole["scores"]["fid"]["value"], rel=1e-9)
+
+
+# --- points
+
+
+def test_samples_of_a_mixture_come_back_as_fakes(ganbench, train, tiny, tmp_path):
+    train(tiny(dataset="ring8", images=64), Path("run"))
+    assert ganbench("sample", "run", "-n", 60, "--out=points.npz").code == 0
+    command = ("evaluate", "--real=ring8", "--metrics=modes,fid,recall", "--json")
+    result = json.loads(ganbench(*command, "--fake=points.npz").out)
+    assert result["protocol"]["n_fake"] == 60
+    assert result["features"] == "identity"
+    assert all(score["value"] is not None for score in result["scores"].values())
+    with np.load("points.npz") as file:
+        points = file["points"]
+    np.savez("double.npz", points=points.astype(np.float64))
+    assert json.loads(ganbench(*command, "--fake=double.npz").out)["scores"] == result["scores"]
+    np.savez("broken.npz", points=np.where(points == points[7], np.nan, points))
+    assert "NaN" in reason(ganbench, "--real=ring8", "--fake=broken.npz")
+    assert "(2,)" in reason(ganbench, *QUICK, "--fake=points.npz")
+    assert "points, which have no size" in reason(ganbench, "--real=digits", "--fake=points.npz", "--size=16")
+    np.savez("images.npz", images=points)
+    assert "float32, not uint8" in reason(ganbench, *QUICK, "--fake=images.npz")
+
+
 # --- mistakes
 
 
@@ -226,6 +301,7 @@ def reason(ganbench, *arguments: object) -> str:
         (["--metrics=is", "--splits=101"], ["'is'", "101 generated", "100"]),
         (["--size=0"], ["data.size is 0"]),
         (["--seeds=5"], ["--seeds is for generators"]),
+        (["-n", "50"], ["-n is for generators", "fakes.npz"]),
         (["--gallery=near.jpg"], [".png"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("--") else "",
@@ -235,11 +311,11 @@ def test_one_sentence(ganbench, fakes, arguments, words):
     assert [word for word in words if word not in sentence] == [], sentence
 
 
-def test_too_few_real_samples(ganbench, tmp_path, digits, fakes):
+@pytest.mark.parametrize(("metric", "least"), [("precision", 4), ("kid", 4), ("kid_all", 3), ("prd_f8", 20)])
+def test_too_few_real_samples(ganbench, tmp_path, digits, fakes, metric, least):
     np.savez(tmp_path / "real.npz", images=digits.test[:21])
-    assert "'precision' needs at least 4 real" in reason(
-        ganbench, "--real=real.npz", "--metrics=precision", "--fake", fakes
-    )
+    said = reason(ganbench, "--real=real.npz", f"--metrics={metric}", "--fake", fakes)
+    assert f"'{metric}' needs at least {least} real samples under these settings and there are 2" in said
 
 
 @pytest.mark.parametrize("shape", [(60, 1, 16, 16), (60, 3, 8, 8), (60, 1, 8, 16)])
@@ -274,12 +350,39 @@ def test_networks_that_answer_nonsense(ganbench, tmp_path, nets, fakes):
     failed = ganbench("evaluate", *QUICK, "--fake=bright.npz", "--bare", "--features=my_nets:HalfBroken")
     assert failed.code == 0
     assert "failed: 3 of 53 generated samples have non-finite features" in failed.out
-    constant = ganbench("evaluate", *own, "--features=my_nets:Constant")
-    assert "all real samples have the same features" in constant.err
+    constant = ganbench(
+        "evaluate", "--real=digits", "--metrics=fid,recall", "--fake", fakes, "--bare", "--features=my_nets:Constant"
+    )
+    assert constant.code == 0
+    assert constant.out.splitlines()[1].split()[-1] == "0"
+    assert "failed: all real samples have the same features, so there is no manifold" in constant.out.splitlines()[2]
+    assert "fid: all real samples have the same features, so it is a distance to a single point" in constant.err
     one = ganbench(
         "evaluate", "--real=digits", "--metrics=is", "--fake", fakes, "--bare", "--features=my_nets:OneClass"
     )
     assert one.out.splitlines()[1].split()[-3:] == ["1", "±", "0"]
+    assert "note: is: one class is given to every generated sample" in one.err
+
+
+def test_images_that_are_all_alike(ganbench, tmp_path, fakes):
+    np.savez(tmp_path / "black.npz", images=np.zeros((50, 1, 8, 8), np.uint8))
+    against = ganbench("evaluate", "--real=black.npz", "--metrics=fid,coverage", "--fake", fakes, "--bare")
+    assert against.code == 0
+    assert "failed: all real samples have the same features" in against.out
+    collapsed = ganbench("evaluate", "--real=digits", "--metrics=fid,recall", "--fake=black.npz", "--bare", "--json")
+    assert json.loads(collapsed.out)["scores"]["recall"]["value"] == 0
+
+
+def test_a_folder_of_one_class_is_that_of_none(ganbench, tmp_path, fakes, digits):
+    for index, picture in enumerate(digits.test[:60]):
+        for place in ("flat", "classes/cats"):
+            images.save_picture(picture.transpose(1, 2, 0), tmp_path / place / f"{index}.png")
+    flat, one = (
+        json.loads(ganbench("evaluate", f"--real={real}", "--metrics=fid,is", "--fake", fakes, "--bare", "--json").out)
+        for real in ("flat", "classes")
+    )
+    assert flat["protocol"]["fingerprint"] == one["protocol"]["fingerprint"]
+    assert flat["scores"] == one["scores"]
 
 
 def test_points_have_no_gallery(ganbench, trained, tmp_path, train, tiny):

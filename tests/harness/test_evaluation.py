@@ -15,7 +15,7 @@ from ganbench.errors import UserError
 from harness import data
 from harness.config import EvaluationConfig
 from harness.evaluation import Evaluation, combine, generator_draw, resolve_features
-from metrics import Protocol, Score
+from metrics import METRICS, Protocol, Score
 
 QUICK = {"n_fake": 40, "generation_seeds": 2, "splits": 2, "metrics": ["fid", "precision"]}
 
@@ -63,6 +63,56 @@ def test_protocols_of_other_sizes_settings_or_data_differ(digits, untrained):
     on_points = evaluation(points, metrics=["fid"]).report(gans.build("vanilla", data_dim=2, seed=0))
     assert on_points.protocol.conditions["features"] == "identity"
     assert on_points.protocol_id not in {scored.protocol_id for scored in protocols}
+
+
+def test_asking_for_more_metrics_changes_no_id(digits, untrained):
+    ring = data.load("ring8", n=200)
+    points, on_points = replace(ring, test=ring.test[:200]), gans.build("vanilla", data_dim=2, seed=0)
+    for dataset, gan in ((digits, untrained), (points, on_points)):
+        kind = "points" if dataset.kind == "points" else "images"
+        fitting = [row.name for row in METRICS if row.judges(kind) and row.needs not in ("polygons", "mixture")]
+        for result in (lambda scored, gan: scored.report(gan), lambda scored, _: scored.floor()):
+            ids = {
+                result(evaluation(dataset, metrics=metrics, generation_seeds=1), gan).protocol_id
+                for metrics in (["fid"], ["fid", "authpct"], fitting)
+            }
+            assert len(ids) == 1
+
+
+# --- what a training need not be started for
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n_fake": 3}, ["'precision'", "at least 4 generated", "there are 3", "raise evaluation.n_fake"]),
+        ({"n_fake": 9, "metrics": ["is"], "splits": 10}, ["'is'", "at least 10 generated", "there are 9"]),
+        ({"n_fake": 3, "metrics": ["kid"]}, ["'kid'", "at least 4 generated"]),
+        ({"n_fake": 29, "metrics": ["fid_inf"]}, ["'fid_inf'", "at least 30 generated"]),
+        ({"n_fake": 400, "k": 239}, []),
+        ({"n_fake": 400, "k": 240}, ["'precision'", "at least 241 real", "there are 240"]),
+        ({"n_fake": 30, "k": 30}, ["at least 31 generated", "there are 30"]),
+    ],
+)
+def test_sets_too_small_for_a_metric_are_refused_with_the_first_judge(digits, changes, words):
+    asked = evaluation(digits, **changes)
+    if not words:
+        asked.judge("selection")
+        return
+    with pytest.raises(UserError) as caught:
+        asked.judge("selection")
+    assert [word for word in words if word not in str(caught.value)] == [], caught.value
+
+
+def test_so_are_a_small_test_split_and_a_small_floor(digits):
+    few = replace(digits, test=digits.test[:5], labels=None)
+    with pytest.raises(UserError, match=r"at least 11 real samples .* there are 5: give digits a larger test split"):
+        evaluation(few, k=10).judge("selection")
+    evaluation(few, k=4).judge("selection")
+    with pytest.raises(
+        UserError, match=r"at least 11 generated samples .* there are 8: the floor has digits's training"
+    ):
+        evaluation(data.load("digits", n=8), k=10).judge("selection")
 
 
 def test_a_protocol_says_what_a_reader_needs_and_is_json(digits, untrained):

@@ -13,7 +13,7 @@ from ganbench.errors import UserError
 from harness import data, images
 from harness.generators import evaluate_source, load_generator, save_samples
 
-ALL = {"metrics": None, "features": "auto", "weights": None, "n": 40, "size": None}
+ALL = {"metrics": None, "features": "auto", "weights": None, "size": None}
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,6 @@ def test_size_brings_both_sides_together(trained, tmp_path):
 
 def test_points_against_images(points):
     with pytest.raises(UserError, match=r"samples of shape \(2,\)"):
-        evaluate_source(real="digits", fake=str(points), **ALL)
-    result = evaluate_source(real="ring8", fake=str(points), **{**ALL, "metrics": ["modes"]})
+        evaluate_source(real="digits", fake=str(points), **ALL, n=40)
+    result = evaluate_source(real="ring8", fake=str(points), **{**ALL, "metrics": ["modes"]}, n=40)
     assert result["scores"]["modes"]["value"] is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +31,46 @@ def spec(**parameters: object) -> str:
     return f"name: s\nmethod: grid\nparameters:\n{body}"
 
 
+# --- the command line itself
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("evaluate --k 0", ["'--k'", "greater than or equal to 1", "`ganbench evaluate --help`"]),
+        ("evaluate --real=digits --fake=x --seeds 2", ["'--seeds'", "greater than or equal to 3"]),
+        ("evaluate --real=digits", ["missing option '--fake'"]),
+        ("evaluate --real=digits --fake", ["'--fake' requires an argument"]),
+        ("evaluate --metric fid", ["no such option --metric: did you mean --metrics?"]),
+        ("evaluate --bare=3 --real=a --fake=b", ["'--bare' does not take a value"]),
+        ("train --images=many", ["'--images'", "valid integer"]),
+        ("sample x --out=x --weights=best", ["'best'", "'ema', 'raw'"]),
+        ("sample", ["missing argument"]),
+        ("sync a b", ["unexpected extra argument", "(b)"]),
+        ("list", ["missing argument", ": choose from gans, networks"]),
+        ("list gasn", ["'gasn'", "'gans'"]),
+        ("trian", ["no such command 'trian': did you mean 'train'?", "`ganbench --help`"]),
+        ("sweep rnu", ["'rnu': did you mean 'run'?", "`ganbench sweep --help`"]),
+        ("zzz", ["no such command 'zzz'"]),
+        ("--verison", ["no such option --verison: did you mean --version?"]),
+        ("-x", ["no such option -x"]),
+    ],
+)
+def test_usage(ganbench, line, words):
+    sentence = ganbench(*line.split()).mistake()
+    assert [word for word in words if word not in sentence] == [], sentence
+    assert "Usage:" not in sentence
+    assert ". " not in sentence
+
+
+@pytest.mark.parametrize("line", ["", "sweep"])
+def test_a_command_without_its_command_is_answered_with_help(ganbench, line):
+    ended = ganbench(*line.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Usage: ")
+    assert "Commands:" in ended.err
+
+
 # --- names and numbers
 
 
@@ -49,6 +91,8 @@ def spec(**parameters: object) -> str:
         (["--gan=wgan", "gan.batch_size=1500"], ["gan.batch_size is 1500", "1197"]),
         (["--gan=wgan", "evaluation.weights=none.pt"], ["no file at none.pt"]),
         (["--gan=wgan", "evaluation.metrics=[modes]"], ["modes"]),
+        (["--gan=wgan", "evaluation.n_fake=5"], ["'is'", "10 generated", "there are 5", "raise evaluation.n_fake"]),
+        (["--gan=wgan", "evaluation.n_fake=4", "evaluation.k=4", "evaluation.metrics=[fid, recall]"], ["'recall'"]),
         (["--config=none.yaml"], ["no file none.yaml"]),
         ([], ["gan.name is missing"]),
     ],
@@ -184,6 +228,71 @@ def test_ten_thousand_trials_without_anybody_to_ask(ganbench, tmp_path, monkeypa
     assert "10,000 trials" in sentence
     assert "--yes" in sentence
     assert [f.name for f in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+def photos(folder: Path) -> None:
+    for index in range(60):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        images.save_picture(pixels, folder / f"{index}.png")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"dataset": "{values: [digits, broken]}"}, ["17.png", "broken"]),
+        ({"dataset": "{value: digits}", "data.size": "{values: [8, 9]}"}, ["data.size=9"]),
+        ({"dataset": "{value: digits}", "evaluation.n_fake": "{values: [100, 3]}"}, ["there are 3", "n_fake"]),
+        ({"dataset": "{value: photos}", "evaluation.k": "{value: 6}"}, ["7 real", "there are 6", "selection"]),
+        (
+            {"dataset": "{value: digits}", "evaluation.metrics": "{value: [fid_inf]}", "data.n": "{value: 20}"},
+            ["'fid_inf'", "there are 20", "floor"],
+        ),
+    ],
+)
+def test_a_sweep_on_data_that_cannot_work(ganbench, tmp_path, parameters, words):
+    photos(tmp_path / "photos")
+    shutil.copytree(tmp_path / "photos", tmp_path / "broken")
+    fault("broken", tmp_path / "broken" / "17.png")
+    (tmp_path / "spec.yaml").write_text(spec(gan="{values: [wgan, lsgan]}", seed="{values: [0, 1]}", **parameters))
+    before = content(tmp_path)
+    sentence = ganbench("sweep", "run", "spec.yaml", *LOCAL).mistake()
+    assert [word for word in words if word not in sentence] == [], sentence
+    assert content(tmp_path) == before
+
+
+def test_a_sweep_reads_each_data_set_once_and_no_torch(tmp_path):
+    photos(tmp_path / "photos")
+    grid = {"gan": "{values: [wgan, lsgan]}", "seed": f"{{values: {list(range(50))}}}", "gan.width": "{values: [4, 8]}"}
+    (tmp_path / "spec.yaml").write_text(spec(dataset="{values: [photos, ring8]}", **grid))
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from harness import data, precheck\nfrom harness.sweep.spec import read_spec\n"
+        "load, seen = data.load, []\n"
+        "data.load = lambda name, **options: seen.append(name) or load(name, **options)\n"
+        "precheck.check_sweep(read_spec(Path('spec.yaml')).trials)\n"
+        "print(sorted(seen), 'torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.stdout == "['photos', 'ring8'] False\n", ended.stderr
+
+
+def test_a_finished_sweep_needs_its_data_no_more(ganbench, tmp_path, monkeypatch):
+    from harness import precheck
+    from harness.sweep import scheduler
+
+    (tmp_path / "spec.yaml").write_text(
+        spec(gan="{value: vanilla}", seed="{values: [0, 1]}", dataset="{value: digits}")
+    )
+    interrupted = scheduler.SweepOutcome((), (), {}, interrupted=True)
+    monkeypatch.setattr(scheduler, "run_sweep", lambda *_, **__: interrupted)
+    checked = []
+    monkeypatch.setattr(precheck, "check_sweep", lambda trials: checked.append([trial.seed for trial in trials]))
+    command = ("sweep", "run", "spec.yaml", "--out=s", *LOCAL)
+    assert ganbench(*command).code == 130
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    TrialFolder(tmp_path / "s" / "trials" / manifest["trials"][0]["id"]).write_status("done")
+    assert ganbench(*command).code == 130
+    assert checked == [[0, 1], [1]]
 
 
 def test_a_sweep_that_is_none(ganbench, tmp_path):

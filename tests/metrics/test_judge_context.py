@@ -127,7 +127,7 @@ def test_what_is_easily_misread_is_said_once(parts, real_images) -> None:
     assert set(before) - {judge.warnings[0]} == {note for score in scores.values() for note in score.notes}
     assert scores["kid"].notes == tuple(note for note in before if note.startswith("kid"))
 
-    better = Judge(real_images[:200], metrics=["fid", "kid", "precision"], train=train)
+    better = Judge(real_images[:200], metrics=["fid", "kid", "precision", "duplicates"], train=train)
     better.score(real_images[160:])
     assert better.warnings == (next(note for note in better.warnings if "n_real=200 is little for 64" in note),)
     assert said(Judge(real, metrics=["is"]), "never looks at the real data")
@@ -140,10 +140,43 @@ def test_neighbourhoods_and_constants_are_explained(parts) -> None:
     assert said(judge, "precision: k=5", "k=3")
     assert not said(judge, "coverage: k=5")
     assert said(judge, "coverage: a perfect generator has 0.970")
-    constant = Judge(np.zeros((40, 1, 8, 8), np.uint8), metrics=["fid", "precision"])
+
+
+def test_against_one_point_there_are_distances_and_no_manifold(parts) -> None:
+    real, _, _ = parts
+    names = ["fid", "kid", "precision", "recall", "f1", "density", "coverage", "prd_f8", "prd_f1_8", "is"]
+    constant = Judge(np.zeros((40, 1, 8, 8), np.uint8), metrics=names)
     scores = constant.score(real)
-    assert all(score.value is not None for score in scores.values())
-    assert said(constant, "fid: all real samples have the same features")
+    void = {name for name, score in scores.items() if score.value is None}
+    assert void == set(names) - {"fid", "kid", "is"}
+    assert {scores[name].reason for name in void} == {
+        "all real samples have the same features, so there is no manifold to be precise about or to recall"
+    }
+    point = load("digits")(np.zeros((1, 1, 8, 8), np.uint8))[0].astype(np.float64)
+    features = load("digits")(real)[0].astype(np.float64)
+    distance = ((features.mean(axis=0) - point) ** 2).sum() + features.var(axis=0, ddof=1).sum()
+    assert scores["fid"].value == pytest.approx(distance)
+    assert said(constant, "fid: all real samples have the same features", "a single point")
+    assert not said(constant, "is: all real")
+
+
+def test_one_class_for_everything_is_pointed_out(parts) -> None:
+    real, _, _ = parts
+    judge = Judge(real, metrics=["is", "fid"])
+    judge.score(real)
+    assert not said(judge, "one class is given")
+    judge.score(real[:1].repeat(40, axis=0))
+    assert said(judge, "is: one class is given to every generated sample")
+
+
+def test_the_protocol_does_not_depend_on_the_metrics_asked_for(parts) -> None:
+    real, train, _ = parts
+    one, more = (
+        Judge(real, metrics=metrics, train=train).protocol
+        for metrics in (["fid"], ["authpct", "duplicates", "prd_f8", "fid_inf", "is", "fid"])
+    )
+    assert one == more
+    assert one["train_sha256"] != Judge(real, metrics=["fid"], train=train[1:]).protocol["train_sha256"]
 
 
 def test_a_judges_protocol_and_the_split_make_a_comparable_object(parts) -> None:

@@ -342,8 +342,8 @@ def test_npz_and_folder_are_resized_alike(tmp_path):
         ({"images": IMAGES, "labels": np.array([{}] * 40)}, "labels in .* is an array of Python objects"),
         ({"images": IMAGES[0, 0]}, r"have shape \(8, 10\): give \(N, H, W\), \(N, H, W, C\) or \(N, C, H, W\)"),
         ({"images": IMAGES[None]}, r"have shape \(1, 40, 3, 8, 10\): give "),
-        ({"pictures": IMAGES, "y": IMAGES}, r"no array called images or arr_0 \(it has pictures, y\)"),
-        ({}, r"no array called images or arr_0 \(it has nothing\)"),
+        ({"pictures": IMAGES, "y": IMAGES}, r"no array called images, arr_0 or points \(it has pictures, y\)"),
+        ({}, r"no array called images, arr_0 or points \(it has nothing\)"),
         ({"images": IMAGES[:0]}, r"holds no images \(shape \(0, 3, 8, 10\)\): give at least 20"),
         ({"images": IMAGES[:, :, :, :3]}, r"\(40, 3, 8, 3\), where the channels could be the second or the last axis"),
         ({"images": IMAGES.reshape(40, 4, 6, 10)}, r"\(40, 4, 6, 10\), where no axis holds 1 or 3 channels"),
@@ -353,6 +353,10 @@ def test_npz_and_folder_are_resized_alike(tmp_path):
             r"are int64 of shape \(39,\): they must be integers of shape",
         ),
         ({"images": IMAGES, "labels": np.zeros(40)}, "labels in .* are float64 of shape"),
+        ({"points": np.zeros((40, 3))}, r"points in .* are float64 of shape \(40, 3\): give floats \(n, 2\)"),
+        ({"points": np.zeros((40, 2), int)}, r"points in .* are int64 of shape \(40, 2\): give floats"),
+        ({"points": np.full((40, 2), 1e300)}, "40 of 40 points in .* are NaN or infinite in float32"),
+        ({"points": np.array([[{}, {}]] * 40)}, "points in .* is an array of Python objects"),
     ],
 )
 def test_npz_mistakes(tmp_path, arrays, sentence):
