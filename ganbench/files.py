@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, then rename it to `path`.
 
-    Raises `OSError` as the file system gives it (full or read-only disk); `path` is then untouched.
+    Raises `OSError` as the file system gives it (full or read-only disk), with a name; `path` is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -24,8 +24,10 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)  # mkstemp's 0600 would hide results from the group
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # a write does not say where it failed
         raise
 
 

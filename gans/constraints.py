@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
+
+from gans.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +25,7 @@ def gradient_penalty(
     weight: float,
     target: float = 1.0,
     generator: torch.Generator | None = None,
+    shard: Shard = WHOLE,
 ) -> Tensor:
     """λ·E(‖∇D(x̂)‖₂ − γ)²/γ² at x̂ = t·fake + (1−t)·real (Gulrajani et al. 2017, eq. 3; γ of Karras et al. 2018).
 
@@ -36,13 +39,14 @@ def gradient_penalty(
         weight: λ.
         target: γ, the norm that is asked for.
         generator: the source of t; its device may differ from the samples'.
+        shard: which rows of the joined batch of several processes these samples are; t is then theirs.
 
     Returns:
         A scalar, differentiable in the discriminator's parameters; at a gradient of exactly zero its derivative is 0.
     """
     device = real.device if generator is None else generator.device
-    t_shape = (len(real), *[1] * (real.ndim - 1))
-    t = torch.rand(t_shape, generator=generator, device=device, dtype=real.dtype).to(real.device)
+    t_shape = (len(real) * shard.world, *[1] * (real.ndim - 1))
+    t = shard.rows(torch.rand(t_shape, generator=generator, device=device, dtype=real.dtype)).to(real.device)
     with torch.autocast(real.device.type, enabled=False):
         between = (t * fake.detach() + (1 - t) * real.detach()).requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
@@ -59,9 +63,18 @@ class Constraint:
         """Change the discriminator in place, once, after it is built and before its optimiser is."""
 
     def penalty(
-        self, discriminator: nn.Module, real: Tensor, fake: Tensor, *, generator: torch.Generator | None
+        self,
+        discriminator: nn.Module,
+        real: Tensor,
+        fake: Tensor,
+        *,
+        generator: torch.Generator | None,
+        shard: Shard = WHOLE,
     ) -> Tensor | None:
-        """A scalar to add to the discriminator's loss, or None. `generator` is the source of any randomness."""
+        """A scalar to add to the discriminator's loss, or None. `generator` is the source of any randomness.
+
+        It is drawn from for the joined batch, of which these samples are the `shard`.
+        """
 
     def after_step(self, discriminator: nn.Module) -> None:
         """Act on the discriminator after each step of its optimiser."""
@@ -88,10 +101,18 @@ class GradientPenalty(Constraint):
         self.target = target
 
     def penalty(
-        self, discriminator: nn.Module, real: Tensor, fake: Tensor, *, generator: torch.Generator | None
+        self,
+        discriminator: nn.Module,
+        real: Tensor,
+        fake: Tensor,
+        *,
+        generator: torch.Generator | None,
+        shard: Shard = WHOLE,
     ) -> Tensor:
         """The penalty of this batch, a scalar."""
-        return gradient_penalty(discriminator, real, fake, weight=self.weight, target=self.target, generator=generator)
+        return gradient_penalty(
+            discriminator, real, fake, weight=self.weight, target=self.target, generator=generator, shard=shard
+        )
 
 
 class SpectralNorm(Constraint):
@@ -107,6 +128,17 @@ class SpectralNorm(Constraint):
         for layer in list(discriminator.modules()):
             if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                 spectral_norm(layer, n_power_iterations=1)
+                layer.get_submodule("parametrizations.weight.0").__class__ = _Float32SpectralNorm
+
+
+class _Float32SpectralNorm(_SpectralNorm):
+    """Takes σ in float32 under mixed precision too, where a GPU would multiply in 16 bits: off by up to 1 in 256."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(weight.device.type):
+            return super().forward(weight)
+        with torch.autocast(weight.device.type, enabled=False):
+            return super().forward(weight)
 
 
 def build(recipe: Recipe) -> Constraint:

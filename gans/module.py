@@ -19,6 +19,7 @@ from gans import constraints, objectives
 from gans.growth import Stage, fade_real, stage
 from gans.networks import networks
 from gans.recipe import Recipe
+from gans.shards import WHOLE, Shard, average_gradients, check_divisible, share_batch_norm
 from gans.updates import alternate
 
 SAMPLE_BLOCK = 64
@@ -37,7 +38,7 @@ class Counters:
     d_steps: int = 0
     g_steps: int = 0
     seconds: float = 0.0
-    """Device seconds of training alone, without evaluation."""
+    """Device seconds of training alone, without evaluation: two devices spend two in a second."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class GAN(pl.LightningModule):
     """A generator and a discriminator (or critic) that play one recipe's game.
 
     `training_step` takes a list of rounds, each a list of `n_critic` batches of real images: float32
-    (B, C, H, W) in [−1, 1], or points (B, D). All losses are functions of logits.
+    (B, C, H, W) in [−1, 1], or points (B, D). All losses are functions of logits. Under several processes each
+    takes its `shard` of the batch, and all play the same game: see gans/shards.py.
 
     Args:
         recipe: the point in objective × constraint × update × network.
@@ -75,6 +77,7 @@ class GAN(pl.LightningModule):
         self.total_images = total_images
         self.seed = seed
         self.counters = Counters()
+        self.shard = WHOLE
         self.objective = objectives.build(recipe)
         self.constraint = constraints.build(recipe)
         with torch.random.fork_rng(devices=[]):
@@ -85,12 +88,29 @@ class GAN(pl.LightningModule):
         self.grows = hasattr(self.generator, "set_stage")
         self._records: list[Record] = []
         self._optimizer_states: list[dict[str, Any]] | None = None
+        self._scaler: torch.amp.GradScaler | None = None
+        self._scaler_state: dict[str, Any] | None = None
         self._optimizers: list[torch.optim.Optimizer] = []
         self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._copied: list[tuple[Tensor, Tensor]] = []
         self._enter_stage()
 
     # --- the game
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's)
+        """Take this process's place among the ranks, and over the scale of 16-bit gradients.
+
+        Raises:
+            UserError: a batch that cannot be divided without changing the game.
+        """
+        self._scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if self._scaler and self._scaler_state:
+            self._scaler.load_state_dict(self._scaler_state)
+        self.shard = Shard(self.trainer.global_rank, self.trainer.world_size)
+        if self.shard.world > 1:
+            check_divisible(self.recipe.batch_size, self.shard.world, self.discriminator)
+            share_batch_norm(self.generator)
+            share_batch_norm(self.discriminator)
 
     def on_train_start(self) -> None:
         """Undo an environment variable of Lightning's import, which slows every step of an optimizer.
@@ -109,7 +129,7 @@ class GAN(pl.LightningModule):
             alternate(self, reals)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.counters.seconds += time.perf_counter() - start
+        self.counters.seconds += (time.perf_counter() - start) * self.shard.world
 
     def discriminator_step(self, real: Tensor) -> None:
         """One step of the discriminator on real images at full size and as many fresh fakes."""
@@ -124,42 +144,62 @@ class GAN(pl.LightningModule):
             fake_logits = self.discriminator(fake)
             loss = self.objective.discriminator_loss(real_logits, fake_logits)
             noise = self._stream("penalty", self.counters.d_steps)
-            penalty = self.constraint.penalty(self.discriminator, real, fake, generator=noise)
+            penalty = self.constraint.penalty(self.discriminator, real, fake, generator=noise, shard=self.shard)
         values = {"loss/discriminator": loss.detach()}
         if penalty is not None:
             loss = loss + penalty
             values["loss/penalty"] = penalty.detach()
         if self.recipe.drift:
             loss = loss + self.recipe.drift * real_logits.float().square().mean()
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-        self.constraint.after_step(self.discriminator)
         if self._looks_at_health:
             values["health/accuracy_real"] = (real_logits.detach() > 0).float().mean()
             values["health/accuracy_fake"] = (fake_logits.detach() < 0).float().mean()
-            values["health/gradient_discriminator"] = _gradient_norm(self.discriminator)
+        optimizer.zero_grad()
+        self._backward(loss)
+        values = self._step(optimizer, self.discriminator, values)
+        self.constraint.after_step(self.discriminator)
+        if self._looks_at_health:
+            values.update(self._gradient("discriminator"))
         self.counters.d_steps += 1
-        self.counters.images += len(real)
+        self.counters.images += len(real) * self.shard.world
         self._records.append(Record(self.counters.images, values))
 
     def generator_step(self) -> None:
         """One step of the generator on a fresh batch of latents, then of its moving average."""
         optimizer = self._optimizer(0)
         self._decay(optimizer, self.recipe.lr_generator)
-        latent = self._latent(self.recipe.batch_size, "latent/generator", self.counters.g_steps)
+        latent = self._latent(self.recipe.batch_size // self.shard.world, "latent/generator", self.counters.g_steps)
         self.discriminator.requires_grad_(False)  # its weights' gradients would be computed and thrown away
         loss = self.objective.generator_loss(self.discriminator(self.generator(latent)))
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        self._backward(loss)
         self.discriminator.requires_grad_(True)
-        optimizer.step()
-        values = {"loss/generator": loss.detach()}
+        values = self._step(optimizer, self.generator, {"loss/generator": loss.detach()})
         if self._looks_at_health:
-            values["health/gradient_generator"] = _gradient_norm(self.generator)
+            values.update(self._gradient("generator"))
         self.counters.g_steps += 1
         self._average()
         self._records.append(Record(self.counters.images, values))
+
+    def _backward(self, loss: Tensor) -> None:
+        """Backward passes in the precision of the forward ones: autocast would halve a penalty's second derivatives."""
+        if torch.is_autocast_enabled(loss.device.type):
+            with torch.autocast(loss.device.type, enabled=False):
+                self.manual_backward(loss)
+        else:
+            self.manual_backward(loss)
+
+    def _step(self, optimizer: Any, player: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A step by the joined batch's gradients; returns the joined batch's `values`."""
+        if self.shard.world > 1:
+            values = average_gradients(player, values)
+        optimizer.step()
+        return values
+
+    def _gradient(self, player: str) -> dict[str, Tensor]:
+        """The norm of the player's last gradient, unless it overflowed 16 bits: that step was left out, by design."""
+        norm = _gradient_norm(getattr(self, player))
+        return {} if self._scaler and not norm.isfinite() else {f"health/gradient_{player}": norm}
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -198,10 +238,13 @@ class GAN(pl.LightningModule):
 
     def _stream(self, purpose: str, step: int) -> torch.Generator:
         """The generator of one draw, named by purpose and step: no state to save, nobody disturbs anybody."""
-        return torch.Generator().manual_seed(derive(self.seed, purpose, step, self.global_rank))
+        # the 0 has no meaning any more: without it, old seeds would draw other numbers
+        return torch.Generator().manual_seed(derive(self.seed, purpose, step, 0))
 
     def _latent(self, n: int, purpose: str, step: int) -> Tensor:
-        return torch.randn(n, self.recipe.latent_dim, generator=self._stream(purpose, step)).to(self.device)
+        """This rank's `n` rows of a step's latents."""
+        shape = (n * self.shard.world, self.recipe.latent_dim)
+        return self.shard.rows(torch.randn(shape, generator=self._stream(purpose, step))).to(self.device)
 
     @torch.no_grad()
     def sample(self, n: int, *, seed: int = 0, weights: Literal["ema", "raw"] = "ema") -> Tensor:
@@ -275,16 +318,22 @@ class GAN(pl.LightningModule):
         self._enter_stage()
 
     def training_state(self) -> dict[str, Any]:
-        """Everything an exact resume needs: weights, averages, counters, both optimisers. Safe for `weights_only`."""
+        """Everything an exact resume needs: weights, averages, counters, optimisers, 16 bits' scale.
+
+        Safe for `weights_only`.
+        """
         return {
             "model": self.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            # before Lightning has asked for them, what they were loaded with
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers] or self._optimizer_states or [],
+            "scaler": self._scaler.state_dict() if self._scaler else self._scaler_state,
         }
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Take over a `training_state`; the optimisers' part waits until Lightning asks for the optimisers."""
+        """Take over a `training_state`; what is not the module's own waits until Lightning asks for it."""
         self.load_state_dict(state["model"])
         self._optimizer_states = list(state["optimizers"])
+        self._scaler_state = state.get("scaler")
 
 
 def _gradient_norm(player: nn.Module) -> Tensor:

@@ -70,3 +70,20 @@ class Recipe(BaseModel):
     """Side of the first stage's images, a power of two."""
     fade_share: float = Field(default=0.5, ge=0, le=1)
     """Share of each stage after the first that fades the new block in; the rest stabilises it."""
+
+    def idle(self) -> frozenset[str]:
+        """The options that change nothing in this recipe, so that its name need not tell them.
+
+        >>> sorted(Recipe(constraint="clip", network="dcgan").idle() & {"clip", "penalty_weight", "depth"})
+        ['depth', 'penalty_weight']
+        """
+        reads = {
+            "clip": self.constraint == "clip",
+            "penalty_weight": self.constraint == "gradient-penalty",
+            "penalty_target": self.constraint == "gradient-penalty",
+            **dict.fromkeys(("lsgan_a", "lsgan_b", "lsgan_c"), self.objective == "least-squares"),
+            **dict.fromkeys(("beta1", "beta2"), self.optimizer == "adam"),
+            "depth": self.network not in ("dcgan", "progressive"),
+            **dict.fromkeys(("start_size", "fade_share"), self.network not in ("auto", "mlp", "dcgan")),
+        }
+        return frozenset(name for name, does in reads.items() if not does)

@@ -6,20 +6,19 @@ in what was asked.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ganbench import __version__
 from ganbench.errors import UserError
-
-if TYPE_CHECKING:
-    from harness.config import TrackingConfig
+from harness.mistakes import disk_sentence, usage_sentence
+from harness.options import Assignments, Device, Private, Project, Wandb, say_where, tracking_of, write_report
+from harness.sweep.commands import app as sweep_commands
 
 app = typer.Typer(
     help="Train GAN recipes under one budget, score them under one protocol, and see which is better, how sure.",
@@ -28,24 +27,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-sweep_app = typer.Typer(help="Run, watch and list sweeps.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(sweep_app, name="sweep")
+app.add_typer(sweep_commands, name="sweep")
 cache_app = typer.Typer(help="Show and prune the stored features.", rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
-
-ASK_ABOVE = 1000
-"""Trials from which a sweep is asked about before it starts."""
-
-Assignments = Annotated[
-    list[str] | None, typer.Argument(metavar="[key=value]...", help="Any field of the config, such as gan.n_critic=5.")
-]
-Wandb = Annotated[
-    Literal["auto", "online", "offline", "disabled"],
-    typer.Option("--wandb", help="auto: online when logged in and reachable, else offline."),
-]
-Project = Annotated[str, typer.Option(help="W&B project.")]
-Private = Annotated[bool, typer.Option("--private", help="Keep host, command line, git and system facts out of W&B.")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -85,10 +69,11 @@ def train(
     folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
     _set_threads(threads)
 
-    from harness.experiment import DivergedError, run_trial
+    from harness.endings import StoppedError
+    from harness.experiment import run_trial
     from harness.sweep.progress import open_view
 
-    where = _tracking(wandb, project, private)
+    where = tracking_of(wandb, project, private)
     key, label = trial_id(resolved), f"{resolved.gan.name} on {resolved.data.name} seed {resolved.seed}"
     with open_view({key: resolved.images}, before=0) as view:
         view.started(key, label)
@@ -96,15 +81,17 @@ def train(
             scores = run_trial(
                 resolved, folder, tracking=where, progress=lambda facts: view.advanced(key, facts), device=device
             )
-        except DivergedError as error:  # a result, and no fault of the program: no traceback
-            view.note(f"{label} diverged: {error} ({folder / 'status.json'} keeps this)")
+        except StoppedError as error:  # a result, and no fault of the program: no traceback
+            view.note(f"{label} {error.state}: {error} ({folder / 'status.json'} keeps this)")
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as leave:  # Ctrl-C, or SIGTERM
             view.note(f"stopped; the same command continues where it was ({folder})")
-            raise typer.Exit(130) from None
+            raise typer.Exit(130 if isinstance(leave, KeyboardInterrupt) else 143) from None
+    if not scores:  # one of several machines, and not the first, which says it all
+        return
     typer.echo(_score_table(scores["results"]))
     typer.echo(f"run: {folder}")
-    _say_where(where, folder)
+    say_where(where, folder)
 
 
 @app.command()
@@ -201,107 +188,6 @@ def cache_prune(
     typer.echo(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 2**20:.1f} MiB")
 
 
-# --- sweeps
-
-
-@sweep_app.command("run")
-def sweep_run(
-    spec: Annotated[Path, typer.Argument(help="A W&B sweep YAML, or the name of a shipped one (`sweep list`).")],
-    assignments: Assignments = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the sweep; default runs/<name>.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at a time; default one per core.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the trials and stop.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also train what failed before.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a large sweep.")] = False,
-    device: Device = "auto",
-    wandb: Wandb = "auto",
-    project: Project = "ganbench",
-    private: Private = False,
-) -> None:
-    """Train every trial of a sweep that is not done yet, then write and print the comparison."""
-    from harness.config import check_names, parse_assignments, trial_id
-    from harness.labels import recipe_labels
-    from harness.precheck import check_sweep
-    from harness.sweep import shipped
-    from harness.sweep.folder import prepare, status
-    from harness.sweep.scheduler import run_sweep
-    from harness.sweep.spec import read_spec
-
-    sweep = read_spec(shipped.find(spec), parse_assignments(assignments or []))
-    for config in {trial.model_copy(update={"seed": 0}).model_dump_json(): trial for trial in sweep.trials}.values():
-        check_names(config)
-    if dry_run:
-        for trial, label in zip(sweep.trials, recipe_labels(sweep.trials), strict=True):
-            typer.echo(f"{label} seed {trial.seed}: {trial.images:,} images of {trial.data.name}")
-        return
-    if len(sweep.trials) > ASK_ABOVE and not yes:
-        _confirm(len(sweep.trials), sum(trial.images for trial in sweep.trials))
-    folder = out or Path("runs") / sweep.name
-    begun = status(folder) if (folder / "manifest.json").is_file() else []
-    done = {row.id for row in begun if row.state == "done"}
-    check_sweep(trial for trial in sweep.trials if trial_id(trial) not in done)
-    tracking = _tracking(wandb, project, private, group=folder.name)
-    prepare(folder, sweep)
-    outcome = run_sweep(folder, tracking=tracking, jobs=jobs, retry_failed=retry_failed, device=device)
-    if outcome.interrupted:
-        typer.echo(f"stopped; the same command continues where it was ({folder})", err=True)
-        raise typer.Exit(outcome.exit_code)
-    index = _write_report([folder])
-    typer.echo(index.with_name("table.md").read_text())
-    typer.echo(f"report: {index}")
-    _say_where(tracking, folder)
-    if outcome.failed:
-        typer.echo(f"{len(outcome.failed)} trials failed; `ganbench sweep status {folder}` says why", err=True)
-    raise typer.Exit(outcome.exit_code)
-
-
-@sweep_app.command("status")
-def sweep_status(
-    folder: Annotated[Path, typer.Argument(help="A sweep's folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per trial.")] = False,
-) -> None:
-    """What each trial of a sweep is doing, and why any failed."""
-    from collections import Counter
-    from dataclasses import asdict
-
-    from harness.sweep.folder import status
-
-    rows = status(folder)
-    if as_json:
-        typer.echo("\n".join(json.dumps(asdict(row)) for row in rows))
-        return
-    width = max(len(row.label) for row in rows)
-    for row in rows:
-        share = f"{row.images / row.total_images:4.0%}"
-        reason = f"  {row.reason}" if row.reason else ""
-        typer.echo(f"{row.id}  {row.label:<{width}}  {row.state:<11} {share}  {row.seconds:7.1f} s{reason}")
-    typer.echo(", ".join(f"{count} {state}" for state, count in Counter(row.state for row in rows).items()))
-
-
-@sweep_app.command("export")
-def sweep_export(
-    spec: Annotated[Path, typer.Argument(help="A W&B sweep YAML, or the name of a shipped one.")],
-) -> None:
-    """Print the sweep as `wandb sweep` takes it; each agent then calls `ganbench train`."""
-    import yaml
-
-    from harness.sweep import shipped
-    from harness.sweep.spec import as_wandb_sweep, read_spec
-
-    typer.echo(yaml.safe_dump(as_wandb_sweep(read_spec(shipped.find(spec))), sort_keys=False), nl=False)
-
-
-@sweep_app.command("list")
-def sweep_list() -> None:
-    """The sweeps that are shipped with ganbench."""
-    from harness.sweep import shipped
-    from harness.sweep.spec import read_spec
-
-    specs = [read_spec(path) for path in shipped.specs()]
-    for spec in specs:
-        typer.echo(f"{spec.name:<12} {len(spec.trials):>4} trials  {spec.description}")
-
-
 # --- reports
 
 
@@ -314,7 +200,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where it is written; default <folder>/report.")] = None,
 ) -> None:
     """Write the comparison: table.md, table.tex, table.csv, figures and index.html."""
-    index = _write_report(folders, out)
+    index, _ = write_report(folders, out)
     typer.echo(f"{index}\n" if fmt == "html" else index.with_name(f"table.{fmt}").read_text(), nl=False)
 
 
@@ -354,80 +240,15 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's or trial's folde
 # --- helpers
 
 
-def _tracking(mode: str, project: str, private: bool, *, group: str | None = None) -> TrackingConfig:
-    """The tracking asked for, with `auto` decided: once, not by each trial against a server that is down."""
-    from harness.config import TrackingConfig
-    from harness.tracking import resolve_mode
-
-    asked = TrackingConfig.model_validate({"mode": mode, "project": project, "private": private, "group": group})
-    return asked.model_copy(update={"mode": resolve_mode(asked)})
-
-
-def _say_where(tracking: TrackingConfig, folder: Path) -> None:
-    if tracking.mode == "offline":
-        typer.echo(f"W&B runs are offline; `ganbench sync {folder}` pushes them", err=True)
-
-
-def _confirm(trials: int, images: int) -> None:
-    """Ask before a sweep that was perhaps not meant to be so large; where nobody can answer, refuse."""
-    text = f"{trials:,} trials, {images:,} real images to be shown in all"
-    if not sys.stdin.isatty():
-        raise UserError(f"this sweep is large ({text}): add --yes to run it")
-    if not typer.confirm(f"This sweep has {text}. Run it?", err=True):
-        raise typer.Exit(2)
-
-
 def _set_threads(threads: int) -> None:
     """Before torch is imported: its OpenMP reads the environment once. PASSIVE: idle threads do not spin."""
     os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE")
-
-
-def _write_report(folders: list[Path], out: Path | None = None) -> Path:
-    from harness.results import collect
-    from reports import write
-
-    return write(collect(folders), out or folders[0] / "report")
 
 
 def _score_table(results: list[dict[str, Any]]) -> str:
     from harness.listing import score_table
 
     return score_table(results)
-
-
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "no permission",
-    errno.EPERM: "no permission",
-    errno.ENOENT: "no such place",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.EEXIST: "there is a file, not a folder,",
-    errno.ENOTDIR: "there is a file, not a folder,",
-    errno.EISDIR: "there is a folder, not a file,",
-}
-
-
-_TYPERS_WORDS = {
-    "No such option: ": "No such option ",
-    ". Did you mean": ": did you mean",
-    ". Choose from:": ": choose from",
-    "Value error, ": "",
-    "Input should": "it should",
-}
-
-
-def _usage_sentence(error: typer.TyperException) -> str:
-    """What typer says of a mistake in the command line, in one sentence."""
-    near = getattr(error, "possibilities", None)
-    text = f"{error.message}: did you mean {' or '.join(near)}?" if near else error.format_message()
-    for theirs, ours in _TYPERS_WORDS.items():
-        text = text.replace(theirs, ours)
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "ganbench"
-    text = " ".join(text.split()).rstrip(".")
-    return f"{text[:1].lower()}{text[1:]} (`{command} --help` shows what it takes)"
 
 
 def main() -> None:
@@ -437,7 +258,7 @@ def main() -> None:
     except typer.TyperException as error:
         text = error.format_message()
         # a command without arguments is answered with its help
-        print(text if text.startswith("Usage:") else f"ganbench: {_usage_sentence(error)}", file=sys.stderr)
+        print(text if text.startswith("Usage:") else f"ganbench: {usage_sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except typer.Abort:  # Ctrl-C or Ctrl-D at a question
         sys.exit(130)
@@ -447,12 +268,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        sentence = disk_sentence(error)
+        if sentence is None:
             raise
-        where = error.filename or "the output folder"
-        print(
-            f"ganbench: {_DISK_ERRORS[error.errno]} at {where}: make room there or give another place with --out; "
-            "what was written before is intact",
-            file=sys.stderr,
-        )
+        print(f"ganbench: {sentence}", file=sys.stderr)
         sys.exit(2)

@@ -80,6 +80,52 @@ class EvaluationConfig(BaseModel):
     """Splits of the Inception Score."""
 
 
+class HealthConfig(BaseModel):
+    """When a trial is said to have gone wrong: what each threshold rests on is told in harness/health.py."""
+
+    model_config = _STRICT
+
+    stop: bool = False
+    """End a trial as diverged at its first problem; one that the last scoring finds is only flagged, as nothing is left
+    to stop. NaN and infinite values end it always."""
+    window: int = Field(default=10, ge=1)
+    """Readings in a row, each after 50 generator steps, that name a vanished gradient or a critic that always wins."""
+    gradient_floor: float = Field(default=1e-7, ge=0)
+    """The generator's gradient has vanished below this norm; 0: never."""
+    accuracy: float = Field(default=0.99, gt=0, le=1)
+    """The critic always wins from this share of real and of generated samples that it is right about …"""
+    loss_floor: float = Field(default=0.02, ge=0)
+    """… while its loss is at most this; only for objectives whose loss has zero as its floor."""
+    looks: int = Field(default=3, ge=1)
+    """Scorings in a row that name a collapse."""
+    grace: float = Field(default=0.25, ge=0, le=1)
+    """Share of the budget before which no scoring counts as a collapse."""
+    recall_floor: float = Field(default=0.01, ge=0, le=1)
+    """The generator has collapsed below this recall; 0: never."""
+    modes_floor: float = Field(default=0.25, ge=0, le=1)
+    """The generator has collapsed below this share of the modes, where the data's are known; 0: never."""
+
+
+class TrainerConfig(BaseModel):
+    """What Lightning's trainer trains on. `gan.batch_size` is the joined batch of all devices."""
+
+    model_config = _STRICT
+
+    devices: int = Field(default=1, ge=1)
+    """GPUs of each machine, or processes on its CPU; each takes an equal part of every batch."""
+    num_nodes: int = Field(default=1, ge=1)
+    """Machines. The same command runs on each, with MASTER_ADDR, MASTER_PORT and NODE_RANK set, or under SLURM."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """ddp: synchronised copies of the networks, one a device; auto: the same wherever there is more than one."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Numbers of the networks' passes; losses, penalties, weights and scores are 32-bit always. 16 needs a GPU."""
+
+    @property
+    def processes(self) -> int:
+        """How many play together."""
+        return self.devices * self.num_nodes
+
+
 class TrialConfig(BaseModel):
     """One trial. Two trials with equal configurations are the same trial (`trial_id`)."""
 
@@ -92,6 +138,8 @@ class TrialConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     """Root of every random draw of the training."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    health: HealthConfig = HealthConfig()
+    trainer: TrainerConfig = TrainerConfig()
 
 
 class TrackingConfig(BaseModel):
@@ -114,7 +162,13 @@ class TrackingConfig(BaseModel):
 _ALIASES = {"gan": "gan.name", "network": "gan.network", "dataset": "data.name"}
 """Short ways to say the options that every sweep names."""
 
-_SECTIONS: dict[str, type[BaseModel]] = {"gan": GanConfig, "data": DataConfig, "evaluation": EvaluationConfig}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "gan": GanConfig,
+    "data": DataConfig,
+    "evaluation": EvaluationConfig,
+    "health": HealthConfig,
+    "trainer": TrainerConfig,
+}
 
 OPTIONS: tuple[str, ...] = (
     *(name for name in TrialConfig.model_fields if name not in _SECTIONS),
@@ -154,6 +208,11 @@ def resolve(raw: Mapping[str, Any]) -> TrialConfig:
         raise UserError(
             f"images={config.images} pays for no round of the game: one shows gan.batch_size {batch} × gan.n_critic "
             f"{n_critic} = {batch * n_critic} real images; raise images or lower gan.batch_size"
+        )
+    if batch % config.trainer.processes:
+        raise UserError(
+            f"gan.batch_size={batch} cannot be shared equally by {config.trainer.processes} processes (trainer.devices "
+            f"{config.trainer.devices} × trainer.num_nodes {config.trainer.num_nodes}): choose a multiple of them"
         )
     if config.evaluation.every is None:
         evaluation = config.evaluation.model_copy(update={"every": max(config.images // 10, batch)})
@@ -252,10 +311,22 @@ def _show(value: object) -> str:
 # --- identity and names
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+_YOUNGER = ("health", "trainer")
+"""Sections that the first sweeps did not know: at their defaults, they leave a finished trial its id."""
+
+
 def trial_id(config: TrialConfig) -> str:
-    """Twelve hexadecimal digits that name the trial: a hash of its resolved configuration."""
-    text = json.dumps(config.model_dump(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """Twelve hexadecimal digits that name the trial: a hash of its resolved configuration.
+
+    On how many devices it is trained is no part of it, as that changes no more than the rounding (as threads do): a
+    trial may be continued on other machines, and one that is done is done there too. Its precision is.
+    """
+    if config.trainer != (trainer := TrainerConfig(precision=config.trainer.precision)):
+        config = config.model_copy(update={"trainer": trainer})
+    unchanged = {name for name in _YOUNGER if getattr(config, name) == TrialConfig.model_fields[name].default}
+    return hashlib.sha256(_canonical(config.model_dump(exclude=unchanged)).encode()).hexdigest()[:12]
 
 
 def check_names(config: TrialConfig) -> None:

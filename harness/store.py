@@ -1,6 +1,6 @@
 """The run folder: plain files, every write atomic, and the only place that knows their names.
 
-<trial>/config.yaml status.json history.jsonl scores.json checkpoints/{last,best}.pt samples/*.png wandb/
+<trial>/config.yaml status.json history.jsonl scores.json checkpoints/{last,previous,best}.pt samples/*.png wandb/
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import socket
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import yaml
 
@@ -22,11 +23,18 @@ from ganbench.errors import UserError
 from ganbench.files import write_atomic, write_json, write_text
 from harness.config import TrialConfig, load_config_file, resolve, trial_id
 
-State = Literal["running", "done", "failed"]
-"""What a trial writes of itself."""
+State = Literal["running", "interrupted", "done", "failed", "diverged", "pruned"]
+"""What is written of a trial: interrupted means begun, and no process at it any more."""
 
-TrialState = Literal["pending", "running", "interrupted", "done", "failed"]
-"""What a reader makes of it: interrupted means begun, and no process at it any more."""
+TrialState = Literal["pending", "running", "interrupted", "done", "failed", "diverged", "pruned"]
+"""What a reader makes of it: pending is a trial of which nothing has been written."""
+
+ENDED = frozenset({"done", "failed", "diverged", "pruned"})
+"""States that no run takes up again by itself."""
+
+
+_TEMPORARY = re.compile(r"\.(config\.yaml|status\.json|scores\.json|error\.txt|\w+\.pt|\d+\.png)\.\w+")
+"""What `ganbench.files` and `harness.checkpoints` call a file of ours that is not whole yet."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +64,21 @@ class TrialFolder:
         return self.path / "scores.json"
 
     @property
+    def error_file(self) -> Path:
+        """The traceback of a trial that failed."""
+        return self.path / "error.txt"
+
+    @property
     def samples(self) -> Path:
         """Pictures of the fixed latents, named by images shown."""
         return self.path / "samples"
 
+    def sample_file(self, images: int) -> Path:
+        """The picture of the look at so many images shown."""
+        return self.samples / f"{images:010d}.png"
+
     def checkpoint_file(self, name: str) -> Path:
-        """`last` (a resume's) or `best` (the lowest selection score's)."""
+        """`last` and `previous` (a resume's: `harness.checkpoints`) or `best` (the lowest selection score's)."""
         return self.path / "checkpoints" / f"{name}.pt"
 
     # --- config
@@ -83,8 +100,19 @@ class TrialFolder:
                 )
             return
         # a scheduler writes the status of a trial whose process died before it could claim its folder
-        if self.path.exists() and (not self.path.is_dir() or any(f != self.status_file for f in self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(map(self._is_strange, self.path.iterdir()))):
             raise UserError(f"{self.path} exists and is no trial's folder: give another one with --out")
+
+    def _is_strange(self, file: Path) -> bool:
+        """A trial killed at its very beginning leaves less than its config."""
+        return file != self.status_file and not _TEMPORARY.fullmatch(file.name)
+
+    def sweep_out(self) -> None:
+        """Remove the half-written files that a killed process left. Only for the one process that owns the trial."""
+        for folder in (self.path, self.checkpoint_file("last").parent, self.samples):
+            for file in folder.glob(".*"):
+                if _TEMPORARY.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
 
     def config(self) -> TrialConfig:
         """The resolved config; raises `UserError` where there is none."""
@@ -131,10 +159,37 @@ class TrialFolder:
                 if line.endswith("\n"):
                     yield json.loads(line)
 
-    def rewind_history(self, images: int) -> None:
-        """Drop what was written after the checkpoint that a resume starts from: it will be written again."""
-        rows = [row for row in self.history() if row["images"] <= images]
-        write_text(self.history_file, "".join(json.dumps(row) + "\n" for row in rows))
+    def keep_history(self) -> int:
+        """Bring what was appended to the disk itself; its bytes, from which `rewind_history` knows the place again.
+
+        A checkpoint that outlived a power cut must not speak of rows that did not.
+        """
+        if not self.history_file.exists():
+            return 0
+        with self.history_file.open("rb") as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)
+
+    def holds_history(self, size: int) -> bool:
+        """Whether the rows that were there when `keep_history` gave `size` still are."""
+        if size == 0:
+            return True
+        if not self.history_file.exists() or self.history_file.stat().st_size < size:
+            return False
+        with self.history_file.open("rb") as file:
+            file.seek(size - 1)
+            return file.read(1) == b"\n"
+
+    def rewind_history(self, size: int) -> None:
+        """Drop what was appended after `keep_history` gave `size`: a resume from there writes it again."""
+        if self.history_file.exists():
+            os.truncate(self.history_file, size)
+
+    def drop_samples(self, after: int) -> None:
+        """Remove the pictures of looks at more than `after` images, likewise."""
+        for picture in self.samples.glob("*.png"):
+            if int(picture.stem) > after:
+                picture.unlink()
 
     # --- results
 
@@ -148,11 +203,22 @@ class TrialFolder:
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
         """Tensors and plain values, atomically; `load_checkpoint` reads them."""
-        import torch
+        write_checkpoint(self.checkpoint_file(name), state)
 
-        buffer = io.BytesIO()  # torch, writing to a full disk itself, would hide the disk's error behind its own
-        torch.save(dict(state), buffer)
-        write_atomic(self.checkpoint_file(name), lambda file: file.write(buffer.getbuffer()))
+
+def write_checkpoint(path: Path, state: Mapping[str, Any], *, before_rename: Callable[[], None] = lambda: None) -> None:
+    """Tensors and plain values, atomically; `before_rename` is called when the new file is complete."""
+    import torch
+
+    buffer = io.BytesIO()  # torch, writing to a full disk itself, would hide the disk's error behind its own
+    torch.save(dict(state), buffer)
+
+    def write(file: BinaryIO) -> None:
+        file.write(buffer.getbuffer())
+        file.flush()
+        before_rename()
+
+    write_atomic(path, write)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -167,11 +233,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def trial_state(status: Mapping[str, Any]) -> TrialState:
-    """What `status.json` says, with a process that is gone told from one that is at work."""
+    """What `status.json` says, with a process that is gone told from one that is at work on this host."""
     state: TrialState = status.get("state", "pending")
     if state == "running" and status.get("host") == socket.gethostname() and not _alive(status.get("pid")):
-        return "interrupted"
-    if state == "failed" and status.get("reason") == "interrupted":
         return "interrupted"
     return state
 
@@ -202,6 +266,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}: train first, or name a trial's folder") from None
+    except (PermissionError, MemoryError):  # they say nothing about the file
+        raise
     except Exception as error:
         # torch raises RuntimeError, UnpicklingError or EOFError for a damaged file, zipfile its own
         raise UserError(f"{path} is no checkpoint of ganbench, or it is damaged ({type(error).__name__})") from error

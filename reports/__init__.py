@@ -12,25 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reports.html import write
-    from reports.ranking import Comparison, comparison, verdict
-    from reports.results import Grid, Results
-    from reports.statistics import Interval, interval, iqm, probability_of_improvement
-    from reports.tables import records, to_csv, to_latex, to_markdown
+    from reports.ranking import Comparison, comparison
+    from reports.results import Grid, Results, Search
+    from reports.sentences import verdict
+    from reports.statistics import Interval, Proportion, interval, iqm, probability_of_improvement, proportion
+    from reports.tables import records, to_csv, to_latex, to_markdown, to_text
 
 _HOME = {
     "Comparison": "ranking",
     "Grid": "results",
     "Interval": "statistics",
+    "Proportion": "statistics",
     "Results": "results",
+    "Search": "results",
     "comparison": "ranking",
     "interval": "statistics",
     "iqm": "statistics",
     "probability_of_improvement": "statistics",
+    "proportion": "statistics",
     "records": "tables",
     "to_csv": "tables",
     "to_latex": "tables",
     "to_markdown": "tables",
-    "verdict": "ranking",
+    "to_text": "tables",
+    "verdict": "sentences",
     "write": "html",
 }
 
@@ -38,15 +43,19 @@ __all__ = [
     "Comparison",
     "Grid",
     "Interval",
+    "Proportion",
     "Results",
+    "Search",
     "comparison",
     "interval",
     "iqm",
     "probability_of_improvement",
+    "proportion",
     "records",
     "to_csv",
     "to_latex",
     "to_markdown",
+    "to_text",
     "verdict",
     "write",
 ]

@@ -141,8 +141,8 @@ def _scores(name: str, metric: Metric, curves: DataFrame, results: Results, wher
         _legend(figure, [(recipe, style[recipe].colour, style[recipe].dash) for recipe in shown])
         caption = (
             f"{metric.label}, {metric.direction} is better, on the selection split while training. "
-            "Line: mean over seeds; band: lowest to highest seed; ×: a trial failed after this point and is missing "
-            f"from what follows.{where}"
+            "Line: mean over seeds; band: lowest to highest seed; ×: a trial failed or diverged after this point and "
+            f"is missing from what follows.{where}"
         )
         return Drawing(name, caption, _svg(figure, name), _png(figure), band)
 
@@ -178,8 +178,8 @@ def _line(axes: Axes, band: DataFrame, colour: str, dash: Dash) -> None:
 
 
 def _mark_failures(axes: Axes, curves: DataFrame, results: Results) -> None:
-    """A cross at the last point of every trial that failed."""
-    failed = set(results.trials.loc[results.trials["status"] == "failed", "trial"])
+    """A cross at the last point of every trial that failed or diverged."""
+    failed = set(results.trials.loc[results.trials["status"].isin(["failed", "diverged"]), "trial"])
     lost = curves[curves["trial"].isin(failed) & np.isfinite(curves["value"].astype(float))]
     ends = lost.sort_values("images").groupby("trial").last()
     style = styles(results)

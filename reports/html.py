@@ -12,9 +12,10 @@ from pathlib import Path
 from ganbench.errors import UserError
 from ganbench.files import write_text
 from reports.figures import INK, Drawing, Style, draw, save, styles
-from reports.ranking import Comparison, comparison, verdict
+from reports.ranking import Comparison, comparison
 from reports.results import Grid, Results
-from reports.tables import headers, protocol_words, texts, to_csv, to_latex, to_markdown
+from reports.sentences import verdict
+from reports.tables import endings, headers, protocol_words, searching, texts, to_csv, to_latex, to_markdown
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ def render(results: Results, compared: Comparison, drawings: Sequence[Drawing]) 
     last: dict[tuple[str, int], Grid] = {}
     for grid in sorted(results.grids, key=lambda grid: grid.images):
         last[grid.recipe, grid.seed] = grid
-    failed = results.trials[results.trials["status"] == "failed"]
+    early = results.trials[results.trials["status"].isin(["failed", "diverged", "pruned"])]
     return environment.get_template("index.html.j2").render(
         title=results.title,
         verdict=verdict(compared),
         comparison=compared,
         headers=headers,
         texts=texts,
+        endings=endings,
+        search=searching(compared),
         protocol_words=protocol_words,
         swatches={recipe: _swatch(style) for recipe, style in styles(results).items()},
         # safe: matplotlib escapes the names it draws, and a test holds it to that
@@ -79,7 +82,7 @@ def render(results: Results, compared: Comparison, drawings: Sequence[Drawing]) 
         recipes=results.recipes,
         seeds=sorted({int(seed) for seed in results.trials["seed"]}),
         pictures={key: _picture(grid) for key, grid in last.items()},
-        failed=set(zip(failed["recipe"], failed["seed"], strict=True)),
+        ended_early=dict(zip(zip(early["recipe"], early["seed"], strict=True), early["status"], strict=True)),
         commands=results.commands,
     )
 

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from reports.results import Results
-from reports.statistics import FEWEST, Interval, interval
+from reports.results import Results, Search
+from reports.statistics import FEWEST, Interval, Proportion, interval, proportion
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,13 +51,39 @@ class Row:
     kind: Literal["recipe", "reference"]
     cells: dict[str, Cell]
     n: int
+    """Trials (of a reference: draws) with scores."""
     trials: int = 0
     failed: int = 0
+    diverged: int = 0
+    flagged: int = 0
+    """Trials with scores in which the health checks flagged a problem."""
+    pruned: int = 0
     unfinished: int = 0
+    variant: str = ""
+    """What recipes are grouped by where their failures are counted."""
     images: float | None = None
     g_steps: float | None = None
     d_steps: float | None = None
     seconds: float | None = None
+
+    @property
+    def lost(self) -> int:
+        """Trials that have no score because they failed or diverged."""
+        return self.failed + self.diverged
+
+    @property
+    def given_up(self) -> bool:
+        """Whether every trial was pruned: there is nothing to show but that."""
+        return 0 < self.trials == self.pruned
+
+    @property
+    def failures(self) -> Proportion | None:
+        """The share of ended trials that failed, diverged or were flagged; None before any has ended.
+
+        A pruned trial is none of them, since nobody knows how it would have ended.
+        """
+        ended = self.n + self.lost
+        return proportion(self.lost + self.flagged, ended) if ended else None
 
 
 @dataclass(frozen=True)
@@ -71,10 +97,45 @@ class Block:
     references: tuple[Row, ...]
     trials: frozenset[str] = field(repr=False)
 
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """The rows of a table of scores."""
+        return tuple(row for row in self.rows if not row.given_up)
+
+    @property
+    def variants(self) -> list[Row]:
+        """How the trials of each variant ended that has several recipes."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.variant, []).append(row)
+        return [_together(variant, rows) for variant, rows in groups.items() if len(rows) > 1]
+
+
+def _together(variant: str, rows: list[Row]) -> Row:
+    """The counts of several recipes' trials."""
+    counts = ("n", "trials", "failed", "diverged", "flagged", "pruned", "unfinished")
+    total = {name: sum(getattr(row, name) for row in rows) for name in counts}
+    return Row(f"{variant}, {len(rows)} recipes", "recipe", {}, variant=variant, **total)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was tried of a variant before the comparison."""
+
+    row: Row
+    """How the trials ended."""
+    best: float | None
+    """The value of the chosen configuration."""
+    chosen: str | None
+    """The settings of the chosen configuration."""
+
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial or one of its scores that failed, and why; `what` is "training" or the metric's label."""
+    """A trial or one of its scores that failed, and why.
+
+    `what` is how the trial ended ("failed", "diverged"), the kind of a problem ("collapse" …), or a metric's label.
+    """
 
     recipe: str
     seed: int
@@ -90,6 +151,10 @@ class Comparison:
     blocks: tuple[Block, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    rule: str = ""
+    """What the search chose by."""
+    searched: tuple[Searched, ...] = ()
+    """Empty where nothing was searched."""
 
 
 def comparison(results: Results) -> Comparison:
@@ -108,51 +173,21 @@ def comparison(results: Results) -> Comparison:
         _block(results, main[main["protocol_id"] == protocol_id], protocol_id, frozenset(inside), list(members))
         for protocol_id, inside in members.items()
     )
-    return Comparison(results.title, blocks, _failures(trials, main), _notes(blocks))
+    searched = _searched(results.search) if results.search else ()
+    return Comparison(
+        results.title,
+        blocks,
+        (*_failures(trials, main), *(_search_failures(results.search.trials) if results.search else ())),
+        _notes(blocks, searched),
+        results.search.rule if results.search else "",
+        searched,
+    )
 
 
 def apart(block: Block, metric: Metric) -> bool:
     """Whether the best recipe's interval is apart from that of every other recipe with a score."""
-    ranked = _ranked(block.rows, metric)
-    return len(ranked) > 1 and all(ranked[0][1].apart(other) for _, other in ranked[1:])
-
-
-def verdict(result: Comparison) -> list[str]:
-    """What the first block's first metric allows one to say, in one to three sentences."""
-    block = result.blocks[0]
-    ranked = _ranked(block.rows, block.metrics[0]) if block.metrics else []
-    failed, trials = (sum(getattr(row, name) for b in result.blocks for row in b.rows) for name in ("failed", "trials"))
-    if not ranked:
-        sentences = ["No recipe has a score yet, so there is nothing to compare."]
-    else:
-        label = block.metrics[0].label
-        (best, mean), others = ranked[0], ranked[1:]
-        under = f" under protocol {block.protocol_id}" if len(result.blocks) > 1 else ""
-        if not others:
-            sentences = [f"Only {best.recipe} has a score of {label}{under}, so there is nothing to compare it with."]
-        elif tied := [row.recipe for row, value in others if value.point == mean.point]:
-            shared = _listed([best.recipe, *tied])
-            sentences = [f"By {label}, {shared} share the best mean of {len(ranked)} recipes{under}."]
-        else:
-            sentences = [f"By {label}, {best.recipe} has the best mean of {len(ranked)} recipes{under}."]
-            sentences.append(_separation(best, mean, others))
-    if failed:
-        sentences.append(f"{failed} of {trials} trials failed; failures count in no mean.")
-    return sentences
-
-
-def _separation(best: Row, mean: Interval, others: list[tuple[Row, Interval]]) -> str:
-    """One sentence on whether the best stands apart from the others."""
-    unknown = [row.recipe for row, value in ((best, mean), *others) if value.low is None]
-    overlapping = [row.recipe for row, value in others if value.low is not None and not mean.apart(value)]
-    if best.recipe in unknown:
-        return f"It has fewer than {FEWEST} training seeds and so no interval: the order may be chance."
-    if overlapping:
-        sentence = f"Its 95 % interval (n = {mean.n} training seeds) overlaps that of {_listed(overlapping)}"
-        return f"{sentence}: by their intervals they cannot be told apart."
-    if unknown:
-        return f"Whether it is better than {_listed(unknown)} cannot be told: fewer than {FEWEST} training seeds there."
-    return f"Its 95 % interval (n = {mean.n} training seeds) is apart from every other recipe's."
+    order = ranked(block.rows, metric)
+    return len(order) > 1 and all(order[0][1].apart(other) for _, other in order[1:])
 
 
 def _members(trials: DataFrame, main: DataFrame) -> dict[str, set[str]]:
@@ -184,7 +219,7 @@ def _block(results: Results, main: DataFrame, protocol_id: str, trials: frozense
         for recipe in dict.fromkeys(table["recipe"])
     ]
     if metrics:
-        order = {row.recipe: place for place, (row, _) in enumerate(_ranked(rows, metrics[0]))}
+        order = {row.recipe: place for place, (row, _) in enumerate(ranked(rows, metrics[0]))}
         rows = sorted(rows, key=lambda row: order.get(row.recipe, len(order)))
     block = Block(
         protocol_id=protocol_id,
@@ -209,20 +244,50 @@ def _metrics(scores: DataFrame) -> tuple[Metric, ...]:
 def _row(recipe: str, metrics: Iterable[Metric], scores: DataFrame, trials: DataFrame) -> Row:
     cells = {metric.name: _cell(scores.loc[scores["metric"] == metric.name, "value"]) for metric in metrics}
     done = trials[trials["trial"].isin(set(scores["trial"]))]
-    failed = int((trials["status"] == "failed").sum())
-    return Row(
-        recipe=recipe,
-        kind="recipe",
+    return replace(
+        _counted(recipe, trials, done),
         cells=cells,
-        n=len(done),
-        trials=len(trials),
-        failed=failed,
-        unfinished=len(trials) - failed - len(done),
+        variant=str(trials["variant"].iloc[0]),
         images=_mean(done["images"]),
         g_steps=_mean(done["g_steps"]),
         d_steps=_mean(done["d_steps"]),
         seconds=_mean(done["seconds"]),
     )
+
+
+def _counted(recipe: str, trials: DataFrame, done: DataFrame) -> Row:
+    """How the trials ended, `done` being those that have scores."""
+    states = Counter(trials["status"])
+    ended = len(done) + sum(states[name] for name in ("failed", "diverged", "pruned"))
+    return Row(
+        recipe=recipe,
+        kind="recipe",
+        cells={},
+        n=len(done),
+        trials=len(trials),
+        failed=states["failed"],
+        diverged=states["diverged"],
+        flagged=sum(map(bool, done["problems"])),
+        pruned=states["pruned"],
+        unfinished=len(trials) - ended,
+    )
+
+
+def _searched(search: Search) -> tuple[Searched, ...]:
+    """A row per variant, in the order of the trials."""
+    found = []
+    for variant, trials in search.trials.groupby("variant", sort=False):
+        done = trials[trials["status"] == "done"]
+        chosen = done[done["chosen"].astype(bool)]
+        best = _mean(chosen["value"])
+        settings = None if chosen.empty else str(chosen.iloc[0]["settings"])
+        found.append(Searched(_counted(str(variant), trials, done), best, settings))
+    return tuple(found)
+
+
+def _search_failures(trials: DataFrame) -> Iterator[Failure]:
+    names = trials["variant"] + " " + trials["settings"]
+    return _training_failures(trials.assign(recipe=names.str.strip()))
 
 
 def _reference(label: str, metrics: Iterable[Metric], scores: DataFrame) -> Row:
@@ -249,7 +314,7 @@ def _mean(values: Any) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _ranked(rows: Iterable[Row], metric: Metric) -> list[tuple[Row, Interval]]:
+def ranked(rows: Iterable[Row], metric: Metric) -> list[tuple[Row, Interval]]:
     """Rows that have the metric, best mean first."""
     have = [(row, value) for row in rows if (value := row.cells[metric.name].interval) is not None]
     sign = -1 if metric.direction == "higher" else 1
@@ -258,7 +323,7 @@ def _ranked(rows: Iterable[Row], metric: Metric) -> list[tuple[Row, Interval]]:
 
 def _crowned(block: Block) -> Block:
     """The block with the best cell of each column marked, where its interval is apart from all others."""
-    winners = {metric.name: _ranked(block.rows, metric)[0][0] for metric in block.metrics if apart(block, metric)}
+    winners = {metric.name: ranked(block.rows, metric)[0][0] for metric in block.metrics if apart(block, metric)}
     rows = tuple(
         replace(row, cells={name: replace(cell, best=winners.get(name) is row) for name, cell in row.cells.items()})
         for row in block.rows
@@ -267,30 +332,38 @@ def _crowned(block: Block) -> Block:
 
 
 def _failures(trials: DataFrame, main: DataFrame) -> tuple[Failure, ...]:
-    failed = trials[trials["status"] == "failed"]
     missing = main[main["value"].isna()]
-    training = (
-        Failure(recipe, int(seed), "training", _reason(reason))
-        for recipe, seed, reason in zip(failed["recipe"], failed["seed"], failed["reason"], strict=True)
-    )
     scoring = (
         Failure(recipe, int(seed), label, _reason(reason))
         for recipe, seed, label, reason in zip(
             missing["recipe"], missing["seed"], missing["label"], missing["reason"], strict=True
         )
     )
-    return (*training, *scoring)
+    return (*_training_failures(trials), *scoring)
+
+
+def _training_failures(trials: DataFrame) -> Iterator[Failure]:
+    columns = (trials[name] for name in ("recipe", "seed", "status", "reason", "problems"))
+    for recipe, seed, *ending in zip(*columns, strict=True):
+        for what, text in _troubles(*ending):
+            yield Failure(recipe, int(seed), what, text)
+
+
+def _troubles(status: str, reason: object, problems: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """How a trial failed and what was flagged in it, but not twice what ended it."""
+    lost = status in ("failed", "diverged")
+    if lost:
+        yield status, _reason(reason)
+    for problem in problems:
+        if not (lost and problem["detail"] in _reason(reason)):
+            yield problem["kind"], f"{problem['detail']} at {problem['images']:,} images"
 
 
 def _reason(reason: object) -> str:
     return reason if isinstance(reason, str) and reason else "no reason was recorded"
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _notes(blocks: tuple[Block, ...]) -> tuple[str, ...]:
+def _notes(blocks: tuple[Block, ...], searched: tuple[Searched, ...]) -> tuple[str, ...]:
     rows = [row for block in blocks for row in block.rows]
     notes = [
         "±: half-width of the 95 % t interval of the mean over training seeds; n: training seeds with scores "
@@ -298,9 +371,26 @@ def _notes(blocks: tuple[Block, ...]) -> tuple[str, ...]:
         "(n = …) in a cell: fewer seeds have that score. —: no score.",
         "Bold: the best mean of its column, only where its interval is apart from every other recipe's. "
         "A column without bold has no clear winner; intervals that overlap do not prove recipes equal.",
-        "failed: failed trials of all trials; they count in no mean. images: real images shown to the discriminator. "
-        "G / D steps: updates of generator and discriminator. device-s: seconds of training per trial. All are means.",
+        "images: real images shown to the discriminator. G / D steps: updates of generator and discriminator. "
+        "device-s: seconds of training per trial. All are means over the n trials.",
     ]
+    if any(row.n < row.trials for block in blocks for row in block.shown):
+        notes.append(
+            "n of m: of the recipe's m trials, n have scores; the others count in no mean. A mean without the seeds "
+            "that went wrong flatters its recipe."
+        )
+    if searched:
+        notes.append(
+            "Compared are the trials of the last phase alone: of each variant the configuration that the search chose, "
+            "trained anew with seeds that it was not chosen by. The scores of the search are lucky ones."
+        )
+    counted = [*rows, *(found.row for found in searched)]
+    if any(row.failures and row.failures.k for row in counted):
+        notes.append(
+            "failure rate: of the trials that ended, those that failed, diverged or were flagged, with Wilson's 95 % "
+            "interval. flagged: scored, but with a problem (vanished gradient, collapse, a critic that always wins). "
+            "Pruned trials, stopped early for a better one's sake, are not counted in it."
+        )
     if any(block.references for block in blocks):
         notes.append(
             "Reference rows are not ranked: an untrained generator, and real images scored against other real ones."

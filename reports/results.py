@@ -15,7 +15,11 @@ SCORES = (
     "recipe", "trial", "seed", "checkpoint", "weights", "protocol_id",
     "metric", "label", "direction", "value", "spread", "reason",
 )  # fmt: skip
-TRIALS = ("recipe", "trial", "seed", "status", "reason", "images", "d_steps", "g_steps", "seconds", "parameters")
+TRIALS = (
+    "variant", "recipe", "trial", "seed", "status", "reason", "problems",
+    "images", "d_steps", "g_steps", "seconds", "parameters",
+)  # fmt: skip
+SEARCH = ("variant", "settings", "trial", "seed", "status", "reason", "problems", "value", "chosen")
 CURVES = ("recipe", "trial", "seed", "images", "name", "value")
 
 
@@ -30,6 +34,21 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
+class Search:
+    """The trials by which configurations were chosen. Their scores are not compared: the best of many are lucky.
+
+    Attributes:
+        rule: what was chosen by, as a column's head.
+        trials: one row per trial: variant, settings (what tells it from the variant's others), trial, seed, status,
+            reason and problems as in `Results.trials`, value (what it was judged by, or NaN), chosen (whether its
+            configuration was).
+    """
+
+    rule: str
+    trials: DataFrame
+
+
+@dataclass(frozen=True, eq=False)
 class Results:
     """The tidy results of one or several sweeps, as files tell them.
 
@@ -40,14 +59,17 @@ class Results:
             metric (name), label (as printed, e.g. "FID (digits)"), direction ("higher" or "lower" is better),
             value (NaN where scoring failed), spread (inside the trial, or NaN), reason (why value is NaN, or None).
             The order of metrics is the order of columns in tables.
-        trials: one row per trial: recipe, trial, seed, status ("done", "failed", "running" …), reason, images
-            (real images shown to the discriminator), d_steps, g_steps, seconds (of the device, training only),
-            parameters. The order of recipes decides their colours.
+        trials: one row per trial: variant (what recipes are grouped by), recipe, trial, seed, status ("done", "failed",
+            "diverged", "pruned"; any other has not ended), reason (why it did not end as done), problems (a list of
+            {"kind", "images", "detail"}: what the health checks flagged), images (real images shown to the
+            discriminator), d_steps, g_steps, seconds (of the device, training only), parameters. The order of recipes
+            decides their colours.
         curves: recipe, trial, seed, images, name, value; name is a metric (scored on the selection split while
             training) or a loss ("loss/discriminator").
         grids: sample grids; the last one of each trial is shown.
         protocols: protocol_id → what the protocol says (JSON-able).
         commands: shell lines that made these results.
+        search: the trials that chose what is compared; None where all trials are compared.
 
     Raises:
         UserError: a frame lacks columns, holds no trial, names a direction that is none, or has two trials of the
@@ -61,16 +83,18 @@ class Results:
     grids: list[Grid]
     protocols: dict[str, dict[str, Any]]
     commands: list[str]
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         for name, frame, columns in (
             ("scores", self.scores, SCORES),
             ("trials", self.trials, TRIALS),
             ("curves", self.curves, CURVES),
+            *([("search", self.search.trials, SEARCH)] if self.search else []),
         ):
             if missing := [column for column in columns if column not in frame.columns]:
                 raise UserError(f"the frame of {name} lacks the column(s) {', '.join(missing)}: add them")
-        if self.trials.empty:
+        if self.trials.empty and self.search is None:
             raise UserError("there is nothing to report: no trial was found; train one or name another folder")
         twice = self.trials[self.trials.duplicated(["recipe", "seed"])]
         for recipe, seed in zip(twice["recipe"], twice["seed"], strict=True):

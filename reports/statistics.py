@@ -5,8 +5,10 @@ Values are scores of one recipe under one protocol, one per training seed: a seq
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -72,8 +74,7 @@ def interval(
     >>> interval([1.0, 2.0]).reason
     'no interval: n = 2 seeds'
     """
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence {confidence} is not between 0 and 1: use for example 0.95")
+    _check_confidence(confidence)
     if method not in ("t", "bootstrap"):
         raise UserError(f"unknown method {method!r} of an interval: use 't' or 'bootstrap'")
     x = _finite(values)
@@ -90,6 +91,41 @@ def interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), point, float(high), n)
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """`k` of `n` with the confidence interval of the share behind it, all of `low` and `high` in [0, 1]."""
+
+    k: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """k / n."""
+        return self.k / self.n
+
+
+def proportion(k: int, n: int, *, confidence: float = 0.95) -> Proportion:
+    """The share of `k` in `n` independent trials, with Wilson's (1927) score interval.
+
+    It stays inside [0, 1] and says something even of 0 or all of a few trials, where the usual k/n ± z·s is a point.
+
+    Raises `UserError` for k outside 0 … n, no trials, or a confidence outside (0, 1).
+
+    >>> found = proportion(3, 3)
+    >>> found.share, round(found.low, 3), round(found.high, 3)
+    (1.0, 0.439, 1.0)
+    """
+    _check_confidence(confidence)
+    if not 0 <= k <= n or n < 1:
+        raise UserError(f"{k} of {n} is no share: give 0 ≤ k ≤ n, of at least one trial")
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    centre = (k + z2 / 2) / (n + z2)
+    half = math.sqrt(z2 * (k * (n - k) / n + z2 / 4)) / (n + z2)
+    return Proportion(k, n, 0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
 
 
 def iqm(values: Values) -> float:
@@ -117,6 +153,11 @@ def probability_of_improvement(a: Values, b: Values, *, lower_is_better: bool) -
     gain = _finite(b)[None, :] - _finite(a)[:, None]
     wins = gain > 0 if lower_is_better else gain < 0
     return float(np.mean(wins + 0.5 * (gain == 0)))
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence {confidence} is not between 0 and 1: use for example 0.95")
 
 
 def _finite(values: Values) -> npt.NDArray[np.float64]:

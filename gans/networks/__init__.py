@@ -5,6 +5,9 @@ adds its own through the entry-point group `ganbench.networks`. `shape` is one s
 
 The generator maps (B, latent_dim) standard normal floats to (B, *shape): images in [−1, 1], points unbounded. The
 discriminator maps (B, *shape) to logits (B,).
+
+Where several processes share a batch, batch normalisation is taken over all of it (gans/shards.py). Another layer that
+mixes a discriminator's samples, by i modulo B/n for groups of n, says so with a class attribute `shard_group = n`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ table per data set; `start_size` may be larger than 4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -216,10 +216,13 @@ class MinibatchStddev(nn.Module):
     Groups have 4 samples as in the authors' code; a batch that 4 does not divide is one group.
     """
 
+    shard_group: ClassVar[int] = 4
+    """Samples that stay together when several processes share a batch (gans/shards.py)."""
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C+1, H, W)."""
         batch, features, height, width = x.shape
-        group = 4 if batch % 4 == 0 else batch
+        group = self.shard_group if batch % self.shard_group == 0 else batch
         groups = x.view(group, batch // group, features, height, width)
         # Spelled out: var() over the outermost dimension is many times slower on a CPU, a tenth of the whole step.
         variance = (groups - groups.mean(0)).square().mean(0)

@@ -9,6 +9,7 @@ import torch
 
 from ganbench.errors import UserError
 from ganbench.seeds import derive
+from gans.shards import WHOLE, Shard
 from harness.images import to_float
 
 
@@ -20,9 +21,12 @@ class Sampler:
         batch_size: at most N, else `UserError`.
         seed: the same seed gives the same batches.
         channels_last: give images in that memory format (faster convolutions) rather than contiguous.
+        shard: which rows of each batch are wanted, where several processes share it.
     """
 
-    def __init__(self, images: np.ndarray, *, batch_size: int, seed: int, channels_last: bool = False) -> None:
+    def __init__(
+        self, images: np.ndarray, *, batch_size: int, seed: int, channels_last: bool = False, shard: Shard = WHOLE
+    ) -> None:
         if not 1 <= batch_size <= len(images):
             raise UserError(
                 f"gan.batch_size is {batch_size} but there are {len(images)} training samples: "
@@ -33,16 +37,17 @@ class Sampler:
         self._images = images
         self._seed = seed
         self._format = torch.channels_last if channels_last and images.ndim == 4 else torch.contiguous_format
+        self._shard = shard
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
     def batch(self, step: int) -> torch.Tensor:
-        """The float32 batch of discriminator step `step` (0, 1, …), on the CPU."""
+        """The float32 batch, or the shard of it, of discriminator step `step` (0, 1, …), on the CPU."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng(derive(self._seed, "epoch", epoch)).permutation(len(self._images))
             self._epoch = epoch
-        chosen = self._images[self._order[place * self.batch_size : (place + 1) * self.batch_size]]
+        chosen = self._images[self._shard.rows(self._order[place * self.batch_size : (place + 1) * self.batch_size])]
         if chosen.dtype != np.uint8:
             return torch.from_numpy(chosen)
         return to_float(chosen, memory_format=self._format)

@@ -1,40 +1,55 @@
-"""Runs a sweep's trials side by side, one process each, from a fork server that has imported torch once.
+"""Runs a sweep's trials side by side until each has ended, whatever becomes of processes on the way.
 
-`ProcessPoolExecutor` fails every task that remains when one worker dies; here a trial that is killed is one failed
-trial. Trials are independent and write their own files, so the scheduler keeps nothing that those files do not say.
+Trials are independent and write their own files, so the scheduler keeps nothing that those files do not say: killed at
+any moment, it is simply started again. Several of them may work on one folder: a trial is claimed before it is started
+(`claims`), and one that is claimed elsewhere is waited for, and taken up if its process dies.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from ganbench.errors import UserError
-from harness.config import TrackingConfig
-from harness.store import trial_state
+from harness.config import TrackingConfig, TrialConfig
+from harness.store import ENDED
 from harness.sweep import worker
-from harness.sweep.folder import Manifest, load_manifest, locked, log_file, trial_folder
+from harness.sweep.claims import Claim, take
+from harness.sweep.executor import Ended, Executor
+from harness.sweep.folder import Manifest, extend, load_manifest, log_file, manifest_stamp, requeue, trial_folder
+from harness.sweep.local import LocalExecutor, usable_cpus, usable_gpus
 from harness.sweep.progress import PlainView, headline, open_view
 
 TARGET = "harness.experiment:run_trial"
-PRELOAD = ("torch", "pytorch_lightning", "harness.experiment", "harness.cli")
+PRELOAD = ("torch", "pytorch_lightning", "sklearn.cluster", "sklearn.datasets", "harness.experiment", "harness.cli")
 """What every trial imports: paid once, 0.3 s a trial afterwards. Nothing here may start a thread or touch a GPU."""
 
-GRACE = 5.0
-"""Seconds between asking a trial to end and killing it."""
+PRELOAD_TRACKED = (
+    "wandb.sdk.launch",
+    "requests",
+    "pandas",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+)
+"""The same for what `wandb.init` and `log` import, 2 to 5 s a trial; each trial has a service of its own nevertheless.
+One that a version of W&B lacks is passed over."""
+
+MAX_RESTARTS = 3
+"""How often a trial whose process was killed is started again without getting further than ever before."""
+
+GLANCE = 0.5
+"""Seconds between two looks at what no process reports: signals, time limits, the manifest."""
+
+LOOK_AGAIN = 1.0
+"""Seconds between two tries to claim a trial that another process is at."""
 
 
 @dataclass(frozen=True)
@@ -44,150 +59,174 @@ class SweepOutcome:
     done: tuple[str, ...]
     """Ids of the trials that were finished by this run."""
     skipped: tuple[str, ...]
-    """Ids of those that had been finished before."""
+    """Ids of those that had been finished before, or were by another run meanwhile."""
     failed: Mapping[str, str]
     """Reason by id, those included that failed before and were not retried."""
     interrupted: bool
+    diverged: Mapping[str, str] = field(default_factory=dict)
+    """Reason by id, whenever they did."""
+    pruned: Mapping[str, str] = field(default_factory=dict)
+    """Reason by id, whenever they were."""
 
     @property
     def exit_code(self) -> int:
-        """0: every trial is done; 1: some failed; 130: stopped by Ctrl-C."""
+        """0: every trial is done or was pruned; 1: some failed or diverged; 130: stopped by Ctrl-C."""
         if self.interrupted:
             return 128 + signal.SIGINT
-        return 1 if self.failed else 0
-
-
-def usable_cpus() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if self.failed or self.diverged else 0
 
 
 def run_sweep(
     folder: Path,
     *,
     tracking: TrackingConfig,
+    manifest: Manifest | None = None,
     jobs: int | None = None,
     retry_failed: bool = False,
     device: str = "auto",
+    time_limit: float | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    gpus: Sequence[str] | None = None,
     target: str = TARGET,
     preload: Sequence[str] = PRELOAD,
 ) -> SweepOutcome:
-    """Run the trials of a prepared folder that are not done, `jobs` at a time, and record how each ended.
+    """Run the trials of a prepared folder that have not ended, `jobs` at a time, and record how each ended.
 
     An interrupted trial is continued, a failed one is left unless `retry_failed`. A failure does not stop the others.
-    Ctrl-C ends the running trials (a second one at once) and leaves a folder that the next call continues.
+    A trial whose process is killed is started again, `MAX_RESTARTS` times where it gets no further. Ctrl-C ends the
+    running trials (a second one at once) and leaves a folder that the next call continues.
 
     Args:
         folder: laid out by `harness.sweep.folder.prepare`.
         tracking: where the trials are mirrored to; the group defaults to the sweep's name.
-        jobs: trials at a time; the default is one per processor. Each gets processors // jobs threads, whatever number
-            of trials is left, since bits depend on the number of threads.
+        manifest: what `prepare` returned, which is read from the folder otherwise.
+        jobs: trials at a time; the default is one per GPU (or as many as a trial asks for), or per processor where
+            there is none. Each gets processors // jobs threads, whatever number of trials is left, since bits depend on
+            the number of threads. GPUs and processors are those that this process may use: another run on this
+            machine is not reckoned with.
         retry_failed: run the failed trials again.
         device: "auto", "cpu" or "cuda".
+        time_limit: seconds that a trial may run at a stretch before it is ended and counts as failed.
+        executor: "local" for processes of this machine, "ray" for a cluster's.
+        address: the Ray cluster's; without one, Ray is started here.
+        gpus: the GPUs to share out, as CUDA_VISIBLE_DEVICES names them; None for those that this process may use.
         target: `module:function`, called in the trial's process as `harness.experiment.run_trial` is.
         preload: modules that the fork server imports, once.
 
     Raises:
-        UserError: no sweep in the folder, another process at it, or jobs below one.
+        UserError: no sweep in the folder, or jobs below one.
         OSError: the folder cannot be written to; the running trials are ended first.
     """
-    cpus = usable_cpus()
-    jobs = cpus if jobs is None else jobs
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise UserError(f"jobs must be at least 1: got {jobs}")
-    manifest = load_manifest(folder)
-    threads = max(1, cpus // jobs)
-    with locked(folder):
-        _start_server(threads, preload)
-        tracking = tracking.model_copy(update={"group": tracking.group or manifest.name})
-        job = partial(worker.Job, tracking=tracking, device=device, threads=threads, target=target)
-        return _Run(folder, manifest, job, jobs=jobs, retry_failed=retry_failed).run()
+    if retry_failed:
+        requeue(folder)
+    manifest = manifest or load_manifest(folder)
+    if gpus is None:
+        gpus = () if device == "cpu" or executor == "ray" else usable_gpus()
+    if preload:
+        tracked = PRELOAD_TRACKED if tracking.mode != "disabled" else ()
+        preload = (*preload, *tracked, *(("optuna",) if manifest.pruning is not None else ()))
+    tracking = tracking.model_copy(update={"group": tracking.group or manifest.name})
+    processes: Executor
+    if executor == "ray":
+        from harness.sweep.on_ray import RayExecutor
 
-
-def _start_server(threads: int, preload: Sequence[str]) -> None:
-    """Start the fork server with the environment that its children are to have.
-
-    OpenMP reads it when torch is imported. Passive waiting: idle threads that spin cost a trial beside them most of
-    its speed.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    resource_tracker.ensure_running()  # it unblocks signals as it starts, so it comes first
-    with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE"):
-        # Ctrl-C in the terminal is for this process alone: the server inherits the blocked signal, and so do trials
-        old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, old)
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    old = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        processes = RayExecutor(sweep=folder, jobs=jobs, address=address, preload=preload, device=device)
+    else:
+        cpus = usable_cpus()
+        most = max((config.trainer.devices for config in manifest.trials.values()), default=1)
+        slots = jobs or (max(1, len(gpus) // most) if gpus else cpus)
+        processes = LocalExecutor(slots=slots, threads=max(1, cpus // slots), preload=preload, gpus=gpus)
+    job = partial(
+        worker.Job,
+        sweep=folder,
+        tracking=tracking,
+        device=device,
+        threads=processes.threads,
+        target=target,
+        pruning=manifest.pruning,
+    )
+    with processes:  # before signals are counted: Ray takes SIGTERM for itself as it starts
+        return _Run(folder, manifest, processes, job, time_limit=time_limit).run()
 
 
 @dataclass
-class _Running:
-    key: str
-    process: ForkServerProcess
-    connection: Connection
+class _Attempt:
     started: float
-    error: str | None = None
-    """What the process said of its own end."""
+    over_limit: bool = False
+    """It has been asked to end for its time limit."""
 
 
 class _Run:
     def __init__(
-        self, folder: Path, manifest: Manifest, job: Callable[..., worker.Job], *, jobs: int, retry_failed: bool
+        self,
+        folder: Path,
+        manifest: Manifest,
+        executor: Executor,
+        job: Callable[..., worker.Job],
+        *,
+        time_limit: float | None,
     ) -> None:
         self.folder = folder
-        self.trials = manifest.trials
-        self.labels = manifest.labels()
+        self.executor = executor
         self.job = job
-        self.jobs = jobs
-        self.context = multiprocessing.get_context("forkserver")
+        self.time_limit = time_limit
         self.signals = 0
-        self.running: list[_Running] = []
+        self.trials: dict[str, TrialConfig] = {}
+        self.labels: dict[str, str] = {}
+        self.queue: deque[str] = deque()
+        self.elsewhere: dict[str, float] = {}
+        """Trials that another process is at, with the time of the next try."""
+        self.running: dict[str, _Attempt] = {}
         self.done: list[str] = []
         self.skipped: list[str] = []
         self.failed: dict[str, str] = {}
-        self.queue: deque[str] = deque()
-        for key in self.trials:
-            status = trial_folder(folder, key).status()
-            state = trial_state(status)
-            if state == "done":
-                self.skipped.append(key)
-            elif state == "failed" and not retry_failed:
-                self.failed[key] = str(status.get("reason"))
-            else:
-                self.queue.append(key)
+        self.diverged: dict[str, str] = {}
+        self.pruned: dict[str, str] = {}
+        self.restarts: Counter[str] = Counter()
+        self.furthest: dict[str, int] = {}
+        """Most images that a killed trial had been shown."""
+        self.values: dict[str, float | None] = {}
+        """What the search goes by, of trials that have ended."""
+        self.asked = False
+        """The search has nothing to propose before another trial ends."""
+        self._take_up(manifest)
+        self.view: PlainView = open_view(
+            {key: self.trials[key].images for key in self.queue},
+            before=len(self.trials) - len(self.queue),
+            planned=manifest.planned,
+        )
+
+    # --- the walk
 
     def run(self) -> SweepOutcome:
-        budgets = {key: self.trials[key].images for key in self.queue}
-        with self._signals_counted(), open_view(budgets, before=len(self.trials) - len(self.queue)) as view:
+        with self._signals_counted(), self.view as view:
             if self.failed:
                 view.note(f"{len(self.failed)} failed before and are left as they are: --retry-failed runs them again")
             try:
-                while (self.queue or self.running) and not self.signals:
-                    while self.queue and len(self.running) < self.jobs:
-                        self._start(self.queue.popleft(), view)
-                    self._attend(view)
+                while not self.signals:
+                    self._fill()
+                    if not (self.running or self.elsewhere or self.queue):
+                        break
+                    self._attend()
                 if self.signals and self.running:
                     view.note(f"stopping {len(self.running)} trials: the same command continues them later")
+            except OSError as error:
+                error.filename = error.filename or str(self.folder)  # a write does not say where it failed
+                raise
             finally:
                 self._stop()
-        interrupted = bool(self.signals) and len(self.done) + len(self.skipped) + len(self.failed) < len(self.trials)
-        return SweepOutcome(tuple(self.done), tuple(self.skipped), self.failed, interrupted)
+        ended = len(self.done) + len(self.skipped) + len(self.failed) + len(self.diverged) + len(self.pruned)
+        return SweepOutcome(
+            tuple(self.done),
+            tuple(self.skipped),
+            self.failed,
+            interrupted=bool(self.signals) and ended < len(self.trials),
+            diverged=self.diverged,
+            pruned=self.pruned,
+        )
 
     @contextmanager
     def _signals_counted(self) -> Iterator[None]:
@@ -206,87 +245,179 @@ class _Run:
             for number, handler in old.items():
                 signal.signal(number, handler)
 
-    def _start(self, key: str, view: PlainView) -> None:
-        view.started(key, self.labels[key])
-        receiver, sender = self.context.Pipe(duplex=False)
+    # --- what there is to do
+
+    def _take_up(self, manifest: Manifest) -> list[str]:
+        """Note the manifest's new trials; returns the ids of those that have not ended."""
+        self.stamp, self.search = manifest.stamp, manifest.search
+        new = [key for key in manifest.trials if key not in self.trials]
+        self.trials = manifest.trials
+        self.labels = manifest.labels()
+        pending = [key for key in new if not self._note_ended(key)]
+        self.queue += pending
+        return pending
+
+    def _note_ended(self, key: str) -> str | None:
+        """The state in which the trial has ended, which is noted, or None."""
+        status = trial_folder(self.folder, key).status()
+        state: str | None = status.get("state")
+        if state not in ENDED:
+            return None
+        self.asked = False
+        if state == "done":
+            self.skipped.append(key)
+        else:
+            reasons = {"failed": self.failed, "diverged": self.diverged, "pruned": self.pruned}
+            reasons[state][key] = str(status.get("reason"))
+        return state
+
+    def _fill(self) -> None:
+        """Start trials until every slot is taken or none is left to start now."""
+        while len(self.running) < self.executor.slots and not self.signals:
+            if found := self._claim_next():
+                self._start(*found)
+            elif not self._propose():
+                return
+
+    def _claim_next(self) -> tuple[str, Claim] | None:
+        """The next trial that has not ended and that no other process is at."""
+        now = time.monotonic()
+        due = deque(key for key, at in self.elsewhere.items() if at <= now)
+        while self.queue or due:
+            key = self.queue.popleft() if self.queue else due.popleft()
+            self.elsewhere.pop(key, None)
+            claim = take(self.folder, key)
+            if claim is None:
+                self.elsewhere[key] = now + LOOK_AGAIN
+                continue
+            try:
+                if (state := self._note_ended(key)) is None:
+                    return key, claim
+            except BaseException:
+                claim.release()
+                raise
+            claim.release()
+            self.view.ended_elsewhere(key, self.labels[key], state)
+        return None
+
+    def _propose(self) -> bool:
+        """Ask the search, if there is one, for another trial; whether there is more to do now."""
+        if self.search is None or self.asked:
+            return False
+        manifest = extend(self.folder, self._proposal)
+        before = len(self.trials)
+        self._announce(self._take_up(manifest))
+        self.asked = len(self.trials) == before
+        return not self.asked
+
+    def _proposal(self, manifest: Manifest) -> TrialConfig | None:
+        if manifest.trials.keys() - self.trials.keys():  # another run has asked since: what it got is to be done first
+            return None
+        from harness.sweep.search import Search, propose, value
+
+        search = Search.from_json(manifest.search or {})
+        finished, running = [], []
+        for key, config in manifest.trials.items():
+            trial = trial_folder(self.folder, key)
+            if key not in self.values and (state := trial.status().get("state")) in ENDED:
+                self.values[key] = value(search, trial) if state == "done" else None
+            if key in self.values:
+                finished.append((config, self.values[key]))
+            else:
+                running.append(config)
+        return propose(search, finished, running)
+
+    def _look_at_the_manifest(self) -> None:
+        """Another run may have added trials."""
+        if manifest_stamp(self.folder) != self.stamp:
+            self._announce(self._take_up(load_manifest(self.folder)))
+
+    def _announce(self, keys: Sequence[str]) -> None:
+        self.view.added({key: self.trials[key].images for key in keys})
+
+    # --- one trial
+
+    def _start(self, key: str, claim: Claim) -> None:
+        self.view.started(key, self.labels[key])
         job = self.job(
+            key=key,
             config=self.trials[key],
             label=self.labels[key],
             folder=trial_folder(self.folder, key).path,
             log=log_file(self.folder, key),
         )
-        process = self.context.Process(target=worker.run, args=(job, sender), name=self.labels[key])
-        process.start()
-        sender.close()  # the child's copy is then the last one, and its end is seen
-        self.running.append(_Running(key, process, receiver, time.monotonic()))
-
-    def _attend(self, view: PlainView) -> None:
-        """Wait for a report or an end, half a second at most so that a signal is noticed."""
-        trials = {trial.process.sentinel: trial for trial in self.running}
-        reports = {trial.connection: trial for trial in self.running if not trial.connection.closed}
-        ready = set(wait([*trials, *reports], timeout=0.5))
-        for connection, trial in reports.items():
-            if connection in ready:
-                self._read(trial, view)
-        for sentinel, trial in trials.items():
-            if sentinel in ready:
-                while not trial.connection.closed and trial.connection.poll():
-                    self._read(trial, view)
-                self._end(trial, view)
-
-    def _read(self, trial: _Running, view: PlainView) -> None:
+        self.running[key] = _Attempt(time.monotonic())
         try:
-            facts: dict[str, Any] = trial.connection.recv()
-        except (EOFError, OSError):  # the process is gone, perhaps in the middle of a report
-            trial.connection.close()
-            return
-        if "error" in facts:
-            trial.error = facts["error"]
-        else:
-            view.advanced(trial.key, facts)
+            self.executor.start(key, job, claim)
+        except OSError as error:
+            self._end(Ended(key, crash=f"its process could not be started ({error})"))
 
-    def _end(self, trial: _Running, view: PlainView) -> None:
-        trial.process.join()
-        trial.connection.close()
-        self.running.remove(trial)
-        seconds = time.monotonic() - trial.started
-        trial_files = trial_folder(self.folder, trial.key)
-        status = trial_files.status()
-        if trial.process.exitcode == 0 and status.get("state") == "done":
-            self.done.append(trial.key)
-            outcome = " · ".join(filter(None, [f"done in {seconds:.1f} s", headline(trial_files.scores())]))
+    def _attend(self) -> None:
+        for news in self.executor.attend(GLANCE):
+            if isinstance(news, Ended):
+                self._end(news)
+            else:
+                self.view.advanced(news.key, news.facts)
+        now = time.monotonic()
+        for key, attempt in self.running.items():
+            if self.time_limit is not None and not attempt.over_limit and now - attempt.started > self.time_limit:
+                attempt.over_limit = True
+                self.executor.end(key)
+        self._look_at_the_manifest()
+
+    def _end(self, ended: Ended) -> None:
+        key, attempt = ended.key, self.running.pop(ended.key)
+        seconds = time.monotonic() - attempt.started
+        trial = trial_folder(self.folder, key)
+        claim = take(self.folder, key)
+        if claim is None:  # another run was faster: what becomes of the trial is its business now
+            self.elsewhere[key] = time.monotonic() + LOOK_AGAIN
+            self.view.left(key, "taken up elsewhere")
+            return
+        with claim:
+            status = trial.status()
+            state = status.get("state")
+            if state not in ENDED:  # it had no chance to say so itself
+                if attempt.over_limit:
+                    trial.write_status("failed", reason=f"time limit of {self.time_limit:g} s")
+                elif not (ended.crash or state == "interrupted"):
+                    trial.write_status("failed", reason=ended.error or "ended before it was done")
+                else:
+                    crash = ended.crash or "asked to end"
+                    if self._may_restart(key, status.get("images", 0)):
+                        trial.write_status("interrupted", reason=crash)
+                        self.queue.appendleft(key)
+                        self.view.left(key, f"{crash} after {seconds:.1f} s, is started again")
+                        return
+                    trial.write_status("failed", reason=f"{crash}, {MAX_RESTARTS + 1} times without progress")
+            state = self._note_ended(key)
+        if state == "done":
+            self.done.append(self.skipped.pop())
+            outcome = " · ".join(filter(None, [f"done in {seconds:.1f} s", headline(trial.scores())]))
         else:
-            if status.get("state") != "failed" or status.get("pid") != trial.process.pid:
-                # it had no chance to say so itself
-                trial_files.write_status("failed", reason=_reason(trial))
-            self.failed[trial.key] = str(trial_files.status()["reason"])
-            log = log_file(self.folder, trial.key)
-            outcome = f"failed after {seconds:.1f} s: {self.failed[trial.key]} (log: {log})"
-        trial.process.close()
-        view.finished(trial.key, outcome)
+            outcome = f"{state} after {seconds:.1f} s: {trial.status().get('reason')}"
+            if state == "failed":
+                outcome += f" (log: {log_file(self.folder, key)})"
+        self.view.finished(key, outcome)
+
+    def _may_restart(self, key: str, images: int) -> bool:
+        if images > self.furthest.get(key, 0):
+            self.furthest[key] = images
+            self.restarts[key] = 0
+        self.restarts[key] += 1
+        return self.restarts[key] <= MAX_RESTARTS
 
     def _stop(self) -> None:
         """End what still runs: asked first, killed after a grace, or at once at a second signal."""
-        for trial in self.running:
-            trial.process.terminate()
-        deadline = time.monotonic() + GRACE
-        for trial in self.running:
-            while trial.process.is_alive() and time.monotonic() < deadline and self.signals < 2:
-                trial.process.join(0.1)
-            trial.process.kill()
-            trial.process.join()
-            trial.connection.close()
+        self.executor.stop(lambda: self.signals > 1)
+        for key in self.running:
             with suppress(OSError):  # an unreadable disk may be why the sweep stops
-                if trial_folder(self.folder, trial.key).status().get("state") == "done":
-                    self.done.append(trial.key)
+                claim = take(self.folder, key)
+                if claim is None:
+                    continue
+                with claim:
+                    if self._note_ended(key) == "done":
+                        self.done.append(self.skipped.pop())
+                    elif trial_folder(self.folder, key).status().get("state") == "running":
+                        trial_folder(self.folder, key).write_status("interrupted")
         self.running.clear()
-
-
-def _reason(trial: _Running) -> str:
-    if trial.error is not None:
-        return trial.error
-    code = trial.process.exitcode
-    if code is not None and code < 0:
-        hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
-        return f"killed by signal {-code} ({signal.Signals(-code).name}{hint})"
-    return f"ended with exit code {code} before it was done"

@@ -23,11 +23,11 @@ def find(name_or_path: Path) -> Path:
     """The file at that path, or the shipped one of that name; raises `UserError` naming the nearest."""
     if name_or_path.is_file():
         return name_or_path
+    named = {path.stem: path for path in specs()}
+    if str(name_or_path) in named:
+        return named[str(name_or_path)]
     if name_or_path.is_dir():
         raise UserError(f"{name_or_path} is a folder: name a sweep's YAML file")
-    named = {path.stem: path for path in specs()}
     if name_or_path.suffix or len(name_or_path.parts) > 1:
         raise UserError(f"there is no file {name_or_path}: name a sweep's YAML, or one of {', '.join(named)}")
-    if name_or_path.name not in named:
-        raise unknown_name("sweep", name_or_path.name, named)
-    return named[name_or_path.name]
+    raise unknown_name("sweep", name_or_path.name, named)

@@ -47,7 +47,8 @@ from ganbench.seeds import derive
 from gans.module import GAN
 from harness import data
 from harness.data.sampler import RoundLoader, Sampler
-from harness.experiment import FLUSH_ROUNDS, chunks, lean_trainer, rounds_per_call
+from harness.rounds import FLUSH_ROUNDS, chunks, rounds_per_call
+from harness.trainer import lean_trainer
 
 SEED = 0
 LIGHTNINGS_VARIABLE = "PYTORCH_NVML_BASED_CUDA_CHECK"

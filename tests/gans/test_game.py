@@ -82,6 +82,29 @@ def test_every_variant_plays_counts_and_changes_both_players(name):
     assert all(value.isfinite().all() for value in after.values())
 
 
+OTHERWISE = {
+    "clip": 0.5, "penalty_weight": 3.0, "penalty_target": 2.0, "lsgan_a": 0.3, "lsgan_b": 0.7, "lsgan_c": 0.4,
+    "beta1": 0.7, "beta2": 0.6, "depth": 2, "start_size": 8, "fade_share": 0.9,
+}  # fmt: skip
+"""Another value of each option that some recipe does not read."""
+
+
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [*((name, False) for name in gans.names() if name != "progressive"), ("vanilla", True), ("progressive", True)],
+)
+def test_an_idle_option_changes_nothing_and_every_other_one_does(name, images):
+    network = "mlp" if not images else "progressive" if name == "progressive" else "dcgan"
+    options = {"images": images, "network": network}
+    budget = {"total_images": 64}  # short, so that growing begins
+    gan = play(build(name, **options, **budget), rounds=6)
+    changed = {
+        other: play(build(name, **options, **budget, **{other: at}), rounds=6) for other, at in OTHERWISE.items()
+    }
+    unchanged = {other for other, played in changed.items() if same(weights(gan), weights(played))}
+    assert unchanged == gan.recipe.idle()
+
+
 @pytest.mark.parametrize("name", gans.names())
 def test_author_preset_builds_at_paper_width(name):
     gan = build(name, preset="author", images=True, batch_size=4, width=8)

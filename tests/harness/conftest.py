@@ -117,6 +117,22 @@ def _inspect(log: Path, *options: str) -> str:
     return subprocess.check_output(command, text=True, timeout=30)
 
 
+@pytest.fixture
+def told() -> Callable[[Path], list[Json]]:
+    """What W&B must have of a trial by the trial's own history, as `loopback.ServedRun.values` gives it."""
+    from harness.store import TrialFolder
+    from harness.tracking import wandb_row
+
+    def rows(trial: Path) -> list[Json]:
+        known = filter(None, map(wandb_row, TrialFolder(trial).history()))
+        return [
+            {"_step": step, **{name: value for name, value in row.items() if name != "spent/seconds"}}
+            for step, row in enumerate(known)
+        ]
+
+    return rows
+
+
 # --- trials small enough to train in a test
 
 

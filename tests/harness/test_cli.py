@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +20,13 @@ from typer.testing import CliRunner
 from harness import cli, data
 from harness.config import merge, parse_assignments, resolve, trial_id
 from harness.store import TrialFolder
+from harness.sweep.distributions import parse
 
 COMMAND = Path(sys.executable).with_name("ganbench")
 LOCAL = ("--wandb=disabled", "--device=cpu")
 COMMANDS = (
-    "", "train", "sample", "evaluate", "sweep", "sweep run", "sweep status", "sweep export", "sweep list", "report",
-    "list", "doctor", "sync", "cache", "cache prune",
+    "", "train", "sample", "evaluate", "sweep", "sweep run", "sweep status", "sweep retry", "sweep export",
+    "sweep list", "report", "list", "doctor", "sync", "cache", "cache prune",
 )  # fmt: skip
 
 SPEC = """\
@@ -83,13 +86,26 @@ def test_every_command_is_tried_here():
     assert found == set(COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list", "gans"], ["sweep", "list"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "--help"], ["list", "gans"], ["sweep", "list"], ["sweep", "run", "modes", "--dry-run"]],
+)
 def test_what_only_talks_imports_nothing_heavy(arguments):
+    check_imports(arguments)
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_nor_does_what_only_reads_a_sweeps_folder(sweep, option):
+    check_imports(["sweep", "status", str(sweep[0]), *option])
+
+
+def check_imports(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom harness.cli import main\n"
         f"sys.argv = ['ganbench', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit as leave:\n    assert not leave.code, leave.code\n"
         "heavy = {'torch', 'pytorch_lightning', 'wandb', 'pandas', 'numpy', 'matplotlib', 'sklearn', 'scipy'}\n"
+        "heavy.add('optuna')\n"
         "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -204,7 +220,7 @@ def test_a_sweep_trains_every_trial_and_writes_the_comparison(sweep):
     assert {trial.status()["state"] for trial in trials} == {"done"}
     assert len({trial.scores()["results"][0]["protocol_id"] for trial in trials}) == 1
     assert ended.stderr.count("done in") == 4
-    assert "| lsgan" in ended.stdout
+    assert "\nlsgan  " in ended.stdout
     assert "untrained generator" in ended.stdout
     report = folder / "report"
     assert f"report: {report.relative_to(folder.parents[1])}" in ended.stdout
@@ -232,11 +248,22 @@ def test_sweep_status(sweep, ganbench):
     folder, _ = sweep
     text = ganbench("sweep", "status", folder)
     assert text.code == 0
-    assert text.out.splitlines()[-1] == "4 done"
+    assert "4 done" in text.out.splitlines()
     rows = [json.loads(line) for line in ganbench("sweep", "status", folder, "--json").out.splitlines()]
-    assert [row["id"] for row in rows] == [line.split()[0] for line in text.out.splitlines()[:-1]]
+    listed = [line.split()[0] for line in text.out.splitlines() if re.match(r"[0-9a-f]{12} ", line)]
+    assert [row["id"] for row in rows] == listed
+    for row in rows:
+        history = TrialFolder(folder / "trials" / row["id"]).history()
+        looks = [line["scores"]["fid"]["value"] for line in history if line["kind"] == "scores"]
+        assert (row["metric"], row["score"], row["best"]) == ("fid", looks[-1], min(looks))
     assert {(row["state"], row["images"], row["total_images"]) for row in rows} == {("done", 128, 128)}
     assert [row["label"] for row in rows] == [f"{gan} seed {seed}" for seed in (0, 1) for gan in ("vanilla", "lsgan")]
+
+
+def test_watching_is_for_people(sweep, ganbench):
+    folder, _ = sweep
+    assert "--watch needs a terminal" in ganbench("sweep", "status", folder, "--watch").mistake()
+    assert "do not go together" in ganbench("sweep", "status", folder, "--watch", "--json").mistake()
 
 
 @pytest.mark.parametrize(("fmt", "start"), [("md", "##"), ("tex", "% needs"), ("csv", "recipe"), ("html", "out/")])
@@ -267,11 +294,25 @@ def test_a_failing_trial_is_a_result_and_stops_no_other(tmp_path):
         trial = TrialFolder(path)
         states[trial.config().gan.lr_discriminator] = trial.status()
     assert states[0.001]["state"] == "done"
-    assert states[1e30]["state"] == "failed"
+    assert states[1e30]["state"] == "diverged"
     assert "at 16 images" in states[1e30]["reason"]
-    assert "1 trials failed" in ended.stderr
-    assert "1 of 1" in ended.stdout
-    assert states[1e30]["reason"] in ended.stdout
+    assert "1 trial diverged" in ended.stderr
+    assert re.search(r"lr_discriminator=1e\+30 +1 +0 +1 +1/1 \(21–100 %\)", ended.stdout)
+    assert states[1e30]["reason"] in (folder / "report" / "table.md").read_text()
+    assert states[1e30]["reason"] in ended.stderr
+
+
+def test_retry_queues_what_failed_and_on_request_what_diverged(ganbench, sweep, tmp_path):
+    shutil.copytree(sweep[0], tmp_path / "s")
+    failed, diverged, *_ = (TrialFolder(path) for path in sorted((tmp_path / "s" / "trials").iterdir()))
+    assert ganbench("sweep", "retry", "s").out == "no trial is queued again: none has failed\n"
+    failed.write_status("failed", reason="killed by signal 9")
+    diverged.write_status("diverged", reason="NaN")
+    assert ganbench("sweep", "retry", "s").out.startswith("1 trial is queued again; ")
+    assert (failed.status().get("state"), diverged.status()["state"]) == (None, "diverged")
+    assert ganbench("sweep", "retry", "s", "--diverged").out.startswith("1 trial is queued again; ")
+    assert diverged.status().get("state") is None
+    assert "none holds no sweep" in ganbench("sweep", "retry", "none").mistake()
 
 
 def test_a_dry_run_lists_the_trials_and_writes_nothing(ganbench, tmp_path):
@@ -283,16 +324,24 @@ def test_a_dry_run_lists_the_trials_and_writes_nothing(ganbench, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["spec.yaml"]
 
 
+def test_a_dry_run_says_how_many_trials_a_search_will_add(ganbench, tmp_path):
+    lines = ganbench("sweep", "run", "lucic", "--dry-run").out.splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "and up to 25 more that the search takes from their results"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_shipped_sweeps_are_listed_and_exported(ganbench, tmp_path):
     listed = [line.split()[0] for line in ganbench("sweep", "list").out.splitlines()]
     assert "quickstart" in listed
     for name in listed:
-        exported = yaml.safe_load(ganbench("sweep", "export", name).out)
-        assert exported["method"] == "grid"
+        ended = ganbench("sweep", "export", name)
+        exported = yaml.safe_load(ended.out)
+        assert ("note: W&B has no phases" in ended.err) == (name == "lucic")
         assert exported["program"] == "ganbench"
-        point = {key: value["values"][0] for key, value in exported["parameters"].items()}
+        point = {key: parse(key, block).quantile(0.0) for key, block in exported["parameters"].items()}
         assignments = [f"{key}={json.dumps(value)}" for key, value in point.items()]  # as W&B's agent gives them
-        assert resolve(parse_assignments(assignments)).gan.name == point["gan"]
+        assert resolve(parse_assignments(assignments)).gan.name == point["gan.name"]
     assert list(tmp_path.iterdir()) == []
 
 

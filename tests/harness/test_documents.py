@@ -12,14 +12,14 @@ import typer.main
 from harness.cli import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "sweeps/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "sweeps/README.md", "docs/scaling.md")
 
 
 def shown_commands() -> list[str]:
     lines = []
     for name in DOCUMENTS:
         for block in re.findall(r"^```(?:sh)?\n(.*?)^```", (ROOT / name).read_text(), re.MULTILINE | re.DOTALL):
-            lines += [line.partition("#")[0].strip() for line in block.splitlines() if line.startswith("ganbench ")]
+            lines += [re.split("[#>|]", line)[0].strip() for line in block.splitlines() if line.startswith("ganbench ")]
     return lines
 
 

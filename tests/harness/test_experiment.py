@@ -18,9 +18,10 @@ import yaml
 
 import gans
 from ganbench.errors import UserError
-from harness import experiment
+from harness import experiment, rounds
 from harness.config import TrackingConfig, resolve, trial_id
-from harness.experiment import DivergedError, chunks
+from harness.endings import DivergedError
+from harness.rounds import chunks
 from harness.store import TrialFolder, load_checkpoint, trial_state
 
 NETWORKS_OF_A_ROUND = [
@@ -34,7 +35,7 @@ NETWORKS_OF_A_ROUND = [
 COMMAND = Path(sys.executable).with_name("ganbench")
 
 
-def rows(folder: Path) -> list[dict]:
+def history_of(folder: Path) -> list[dict]:
     """The history without the one thing that no two runs share: device seconds."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in TrialFolder(folder).history()]
 
@@ -150,7 +151,7 @@ def test_the_same_seed_gives_the_same_bytes_and_a_stopped_trial_too(tiny, train,
     assert not (tmp_path / "stopped" / "scores.json").exists()
     train(config, tmp_path / "stopped")
     assert (tmp_path / "stopped" / "scores.json").read_bytes() == expected
-    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    assert history_of(tmp_path / "stopped") == history_of(tmp_path / "whole")
     for picture in (tmp_path / "whole" / "samples").iterdir():
         assert (tmp_path / "stopped" / "samples" / picture.name).read_bytes() == picture.read_bytes()
     ours, theirs = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
@@ -175,14 +176,14 @@ def test_scores_hold_no_time_place_or_process(trained):
 
 def test_losses_are_read_at_the_same_rounds_after_a_resume(tiny, train, tmp_path, monkeypatch):
     """They are read every 50 rounds counted from the last mark, which a resume must know of."""
-    monkeypatch.setattr(experiment, "CHUNK_NUMBERS", 10 * 16 * 2)  # ten rounds of sixteen points a call
+    monkeypatch.setattr(rounds, "CHUNK_NUMBERS", 10 * 16 * 2)  # ten rounds of sixteen points a call
     config = tiny(dataset="ring8", images=16 * 140, **{"evaluation.every": 16 * 70, "evaluation.metrics": ["fid"]})
     train(config, tmp_path / "whole")
-    assert [row["g_steps"] for row in rows(tmp_path / "whole") if row["kind"] == "train"] == [50, 70, 120, 140]
+    assert [row["g_steps"] for row in history_of(tmp_path / "whole") if row["kind"] == "train"] == [50, 70, 120, 140]
     with pytest.raises(Stop):
         train(config, tmp_path / "stopped", progress=stop_after(2))
     train(config, tmp_path / "stopped")
-    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    assert history_of(tmp_path / "stopped") == history_of(tmp_path / "whole")
 
 
 def test_chunks_never_reach_over_a_mark():
@@ -229,7 +230,7 @@ def test_a_trial_stopped_between_training_and_scoring_only_scores(tiny, train, t
     monkeypatch.setattr(experiment.gans.GAN, "discriminator_step", None)
     train(tiny(), folder)
     assert (folder / "scores.json").read_bytes() == (trained / "scores.json").read_bytes()
-    assert rows(folder) == rows(trained)
+    assert history_of(folder) == history_of(trained)
 
 
 def test_a_killed_process_is_continued_to_the_same_bits(tiny, tiny_options, train, trained, tmp_path):
@@ -253,7 +254,7 @@ def test_a_killed_process_is_continued_to_the_same_bits(tiny, tiny_options, trai
     train(config, folder.path)
     train(config, tmp_path / "whole")
     assert folder.scores_file.read_bytes() == (tmp_path / "whole" / "scores.json").read_bytes()
-    assert rows(folder.path) == rows(tmp_path / "whole")
+    assert history_of(folder.path) == history_of(tmp_path / "whole")
     assert folder.status()["state"] == "done"
 
 
@@ -309,13 +310,15 @@ def test_other_peoples_global_seeds_change_nothing(tiny, train, trained, tmp_pat
 # --- failures
 
 
-def test_a_diverging_trial_ends_failed_with_what_and_where(tiny, train, tmp_path):
+def test_a_trial_that_becomes_nan_ends_diverged_with_what_and_where(tiny, train, tmp_path):
     with pytest.raises(DivergedError, match=r"loss/\w+ became (nan|inf|-inf) at 16 images"):
         train(tiny(**{"gan.lr_discriminator": 1e30}), tmp_path / "t")
     status = TrialFolder(tmp_path / "t").status()
-    assert status["state"] == "failed"
-    assert "images" in status["reason"]
-    assert "DivergedError" in (tmp_path / "t" / "error.txt").read_text()
+    assert status["state"] == "diverged"
+    assert [(problem["kind"], problem["images"]) for problem in status["problems"]] == [("nan", 16)]
+    assert status["reason"].startswith(status["problems"][0]["detail"])
+    assert [row["images"] for row in TrialFolder(tmp_path / "t").history()] == [0]
+    assert not (tmp_path / "t" / "error.txt").exists()
     assert not (tmp_path / "t" / "scores.json").exists()
 
 
@@ -327,6 +330,7 @@ def test_samples_that_are_no_numbers_end_a_trial_with_what_and_where(tiny, train
     with pytest.raises(DivergedError, match=r"samples hold NaN or infinite values at \d+ images"):
         train(tiny(), tmp_path / "t")
     assert "NaN" in TrialFolder(tmp_path / "t").status()["reason"]
+    assert TrialFolder(tmp_path / "t").status()["state"] == "diverged"
 
 
 def test_a_program_fault_is_recorded_with_its_traceback(tiny, train, tmp_path, monkeypatch):
@@ -408,11 +412,12 @@ def test_wandb_mirrors_the_trial(tiny, train, tmp_path, read_offline_run):
     assert (run.summary["best/fid"], run.summary["best/images"]) == (best["value"], best["images"])
 
 
-def test_wandb_hears_of_a_failure(tiny, train, tmp_path, read_offline_run):
+def test_wandb_hears_of_a_divergence(tiny, train, tmp_path, read_offline_run):
     with pytest.raises(DivergedError) as error:
         train(tiny(**{"gan.lr_discriminator": 1e30}), tmp_path / "t", tracking=TrackingConfig(mode="offline"))
     run = read_offline_run(tmp_path / "t")
     assert run.exit_code == 1
-    assert run.summary["status"] == "failed"
+    assert run.summary["status"] == "diverged"
+    assert run.summary["problems"] == "nan"
     assert run.summary["reason"] == str(error.value)
     assert [alert["text"] for alert in run.of("alert")] == [str(error.value)]

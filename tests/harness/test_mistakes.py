@@ -206,7 +206,8 @@ def test_fakes_of_another_size(ganbench, tmp_path):
         (spec(gan="{valeus: [wgan]}"), ["'valeus'", "'values'"]),
         (spec(gan="{value: wgan}", dataset="{value: digit}"), ["'digit'", "'digits'"]),
         (spec(gan="{values: [wgan, wgna]}", dataset="{value: digits}"), ["'wgna'", "'wgan'"]),
-        (spec(gan="{value: wgan}", dataset="{value: digits}").replace("grid", "bayes"), ["'bayes'", "grid"]),
+        (spec(gan="{value: wgan}", dataset="{value: digits}").replace("grid", "bays"), ["'bays'", "'bayes'"]),
+        (spec(gan="{value: wgan}", dataset="{value: digits}").replace("grid", "bayes"), ["metric: {name: best/fid"]),
         ("gan: [", ["malformed YAML"]),
     ],
 )
@@ -345,13 +346,22 @@ def test_a_resume_from_a_damaged_checkpoint(ganbench, trained, tmp_path):
     folder.scores_file.unlink()
     folder.write_status("running")
     folder.checkpoint_file("last").write_bytes(b"noise")
-    history = folder.history_file.read_bytes()
-    assert (
-        "last.pt is no checkpoint" in ganbench("train", "--config=trial/config.yaml", "--out=trial", *LOCAL).mistake()
-    )
-    assert folder.history_file.read_bytes() == history
-    assert folder.status()["state"] == "failed"
-    assert "last.pt" in folder.status()["reason"]
+    resume = ("train", "--config=trial/config.yaml", "--out=trial", *LOCAL)
+    ended = ganbench(*resume)  # the one before it is as good
+    assert ended.code == 0
+    assert "last.pt is no checkpoint" in ended.err
+    assert "goes on from the one before it" in ended.err
+    assert folder.scores_file.read_bytes() == (trained / "scores.json").read_bytes()
+    folder.scores_file.unlink()
+    folder.write_status("running")
+    for name in ("last", "previous"):
+        folder.checkpoint_file(name).write_bytes(b"noise")
+    ended = ganbench(*resume)
+    assert ended.code == 0
+    assert "last.pt is no checkpoint" in ended.err
+    assert "previous.pt is no checkpoint" in ended.err
+    assert "goes on from the start" in ended.err
+    assert folder.scores_file.read_bytes() == (trained / "scores.json").read_bytes()
 
 
 # --- disks

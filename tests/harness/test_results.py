@@ -5,26 +5,34 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from ganbench.errors import UserError
 from harness.results import collect, find_trials
 from harness.store import TrialFolder
-from harness.sweep.folder import prepare, trial_folder
-from harness.sweep.spec import SweepSpec
+from harness.sweep.benchmark import Metric
+from harness.sweep.folder import extend, prepare, trial_folder
+from harness.sweep.search import Search
+from reports import comparison, write
+
+NAN = {"kind": "nan", "images": 64, "detail": "loss/generator became nan"}
 
 
 @pytest.fixture
 def sweep(tmp_path, tiny, trained):
-    """Three trials: one done, one failed, one never started."""
+    """Four trials: one done, one failed, one diverged, one never started."""
     folder = tmp_path / "mine"
-    configs = [tiny(), tiny(seed=1), tiny("lsgan")]
-    manifest = prepare(folder, SweepSpec("mine", "", "x: 1\n", {}, None, configs))
-    done, failed, _ = manifest.trials
+    configs = [tiny(), tiny(seed=1), tiny(seed=2), tiny("lsgan")]
+    spec = SimpleNamespace(name="mine", source_text="x: 1\n", trials=configs, search=None, pruning=None)
+    done, failed, diverged, _ = prepare(folder, spec).trials
     shutil.copytree(trained, trial_folder(folder, done).path)
     trial_folder(folder, failed).claim(configs[1])
-    trial_folder(folder, failed).write_status("failed", reason="loss/generator became nan at 16 images", images=16)
+    trial_folder(folder, failed).write_status("failed", reason="killed by signal 9", images=16)
+    trial_folder(folder, diverged).write_status(
+        "diverged", reason="loss/generator became nan at 64 images", images=64, problems=[NAN]
+    )
     return folder
 
 
@@ -43,12 +51,59 @@ def test_scores_are_one_row_per_trial_result_and_metric(sweep, trained):
 
 def test_every_trial_is_a_row_however_it_ended(sweep):
     trials = collect([sweep]).trials
-    assert list(trials["recipe"]) == ["vanilla", "vanilla", "lsgan"]
-    assert list(trials["status"]) == ["done", "failed", "pending"]
-    assert trials.loc[1, "reason"] == "loss/generator became nan at 16 images"
+    assert list(trials["recipe"]) == ["vanilla", "vanilla", "vanilla", "lsgan"]
+    assert list(trials["status"]) == ["done", "failed", "diverged", "pending"]
+    assert list(trials["reason"])[1:3] == ["killed by signal 9", "loss/generator became nan at 64 images"]
+    assert list(trials["problems"]) == [[], [], [NAN], []]
     assert trials.loc[0, ["images", "d_steps", "g_steps"]].tolist() == [256, 16, 16]
     parameters = json.loads((sweep / "trials" / trials.loc[0, "trial"] / "status.json").read_text())["parameters"]
     assert trials.loc[0, "parameters"] == sum(parameters.values())
+
+
+def test_of_a_search_in_phases_only_the_last_is_compared(tmp_path, tiny, trained):
+    folder = tmp_path / "study"
+    search = Search(
+        method="random",
+        space={},
+        fixed={},
+        variants=({"gan": "vanilla"},),
+        configurations=2,
+        seeds=(1, 2),
+        search_seed=0,
+        metric=Metric("best/fid", "minimize"),
+        phases=("wide", "best"),
+    )
+    rates = {"gan.lr_generator": 0.001}
+    tried = [tiny(**rates), tiny(**{"gan.lr_generator": 0.002})]
+    configs = [*tried, *(tiny(seed=seed, **rates) for seed in (1, 2))]
+    keys = list(
+        prepare(
+            folder, SimpleNamespace(name="study", source_text="x: 1\n", trials=configs[:2], search=search, pruning=None)
+        ).trials
+    )
+    none = collect([folder])
+    assert (len(none.trials), len(none.search.trials), none.search.trials["chosen"].any()) == (0, 2, False)
+    assert write(none, tmp_path / "early").is_file()
+    for config in configs[2:]:
+        keys += extend(folder, lambda _, config=config: config).trials.keys() - set(keys)
+    for key in (keys[0], keys[2], keys[3]):
+        shutil.copytree(trained, trial_folder(folder, key).path)
+    trial_folder(folder, keys[1]).claim(configs[1])
+    trial_folder(folder, keys[1]).write_status("failed", reason="killed by signal 9", images=16)
+    results = collect([folder])
+    assert list(results.trials["trial"]) == keys[2:]
+    assert list(results.trials["recipe"]) == ["vanilla", "vanilla"]  # the search's settings tell nothing any more
+    assert set(results.scores["trial"]) == set(results.curves["trial"]) == set(keys[2:])
+    found = results.search.trials
+    assert results.search.rule == "best FID (selection split)"
+    assert list(found["trial"]) == keys[:2]
+    assert list(found["settings"]) == ["lr_generator=0.001", "lr_generator=0.002"]
+    assert list(found["chosen"]) == [True, False]
+    looks = [row["scores"]["fid"]["value"] for row in TrialFolder(trained).history() if row["kind"] == "scores"]
+    assert found["value"][0] == min(looks)
+    assert math.isnan(found["value"][1])
+    (row,) = comparison(results).blocks[0].rows
+    assert (row.n, row.trials) == (2, 2)
 
 
 def test_curves_hold_losses_and_scores_over_images(sweep, trained):

@@ -47,8 +47,8 @@ def test_states_that_a_reader_makes_of_a_status():
     assert trial_state({**here, "pid": ended.pid}) == "interrupted"
     assert trial_state({**here, "pid": None}) == "interrupted"
     assert trial_state({**here, "host": "elsewhere", "pid": ended.pid}) == "running"
-    assert trial_state({"state": "failed", "reason": "interrupted"}) == "interrupted"
-    assert trial_state({"state": "failed", "reason": "nan"}) == "failed"
+    for state in ("interrupted", "done", "failed", "diverged", "pruned"):
+        assert trial_state({**here, "state": state, "pid": ended.pid}) == state
 
 
 def test_an_ended_process_that_nobody_waited_for_is_not_alive():
@@ -66,12 +66,52 @@ def test_a_torn_last_line_is_left_out_and_then_replaced(tmp_path):
     folder = TrialFolder(tmp_path)
     for images in (0, 64, 128):
         folder.append_history({"kind": "train", "images": images})
+        if images == 64:
+            size = folder.keep_history()
     with folder.history_file.open("a") as file:
         file.write('{"kind": "train", "ima')
     assert [row["images"] for row in folder.history()] == [0, 64, 128]
-    folder.rewind_history(64)
+    assert folder.holds_history(size)
+    folder.rewind_history(size)
     folder.append_history({"kind": "train", "images": 96})
     assert [row["images"] for row in folder.history()] == [0, 64, 96]
+
+
+def test_a_history_that_lost_rows_is_told_from_one_that_only_grew(tmp_path):
+    folder = TrialFolder(tmp_path)
+    assert folder.keep_history() == 0
+    assert folder.holds_history(0)
+    assert not folder.holds_history(1)
+    for images in (0, 64):
+        folder.append_history({"kind": "train", "images": images})
+    size = folder.keep_history()
+    assert size == folder.history_file.stat().st_size
+    folder.append_history({"kind": "train", "images": 128})
+    assert folder.holds_history(size)
+    assert not folder.holds_history(size - 1)  # the middle of a row
+    os.truncate(folder.history_file, size - 1)
+    assert not folder.holds_history(size)
+
+
+def test_what_a_killed_process_left_half_written_is_swept_out_and_nothing_else(tmp_path, tiny):
+    folder = TrialFolder(tmp_path)
+    (tmp_path / ".config.yaml.k3j_9a1x").write_text("gan:")
+    folder.check(tiny())  # less than its config is no strange folder
+    folder.claim(tiny())
+    folder.save_checkpoint("last", STATE)
+    folder.samples.mkdir()
+    left = [
+        tmp_path / ".status.json.abcd1234",
+        folder.checkpoint_file("last").with_name(".last.pt.abcd1234"),
+        folder.checkpoint_file("last").with_name(".previous.pt.link"),
+        folder.samples / ".0000000064.png.abcd1234",
+    ]
+    mine = [tmp_path / ".gitignore", tmp_path / ".status.json", folder.samples / ".DS_Store"]
+    for file in left + mine:
+        file.write_text("half")
+    folder.sweep_out()
+    assert not any(file.exists() for file in left)
+    assert all(file.exists() for file in [*mine, folder.config_file, folder.checkpoint_file("last")])
 
 
 def test_there_is_no_history_before_the_first_row(tmp_path):

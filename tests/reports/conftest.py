@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,18 @@ def study(
     seeds: int = 3,
     *,
     failed: Sequence[tuple[str, int]] = (),
+    states: Mapping[tuple[str, int], str] | None = None,
+    flagged: Sequence[tuple[str, int]] = (),
     protocol_of: Callable[[str, int], str] = lambda recipe, seed: "a1b2c3d4e5f6",
     value: Callable[[str, int, str], float] | None = None,
     grids: Path | None = None,
 ) -> Results:
-    """A study; `value(recipe, seed, metric)` overrides the made-up scores, NaN standing for a failed score."""
+    """A study; `value(recipe, seed, metric)` overrides the made-up scores, NaN standing for a failed score.
+
+    `states` are those of the trials that are not done, (recipe, seed) → status; `failed` is short for such. In the
+    trials of `flagged`, a collapse was seen.
+    """
+    ends = {**dict.fromkeys(failed, "failed"), **(states or {})}
     rng = np.random.default_rng(7)
     scores: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
@@ -46,12 +53,16 @@ def study(
         for seed in range(seeds):
             trial = f"{i:04d}{seed:04d}"
             who: dict[str, Any] = {"recipe": recipe, "trial": trial, "seed": seed}
-            broke = (recipe, seed) in failed
+            state = ends.get((recipe, seed), "done")
+            broke = state != "done"
+            problem = {"kind": "collapse", "images": 6_000, "detail": "recall was below 0.01 at 3 looks in a row"}
             trials.append(
                 {
+                    "variant": recipe.split(" ")[0],
                     **who,
-                    "status": "failed" if broke else "done",
+                    "status": state,
                     "reason": "the generator made NaN at step 812" if broke else None,
+                    "problems": [problem] if (recipe, seed) in flagged else [],
                     "images": 9_000 if broke else 20_000,
                     "d_steps": 312,
                     "g_steps": 312 // (1 + i % 5),

@@ -42,7 +42,13 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def results(make_study: Make, tmp_path_factory: pytest.TempPathFactory) -> Results:
     grids = tmp_path_factory.mktemp("grids")
-    made = make_study(["wgan-gp", SCRIPT, "bad"], failed=[("bad", seed) for seed in range(3)], grids=grids)
+    made = make_study(
+        ["wgan-gp", SCRIPT, "bad"],
+        failed=[("bad", 0), ("bad", 1)],
+        states={("bad", 2): "diverged"},
+        flagged=[(SCRIPT, 1)],
+        grids=grids,
+    )
     early = Grid("wgan-gp", 0, 500, grids / "absent.png")  # an earlier grid is not shown, so not even read
     return dataclasses.replace(made, grids=[*made.grids, early])
 
@@ -84,12 +90,14 @@ def test_the_page_tells_verdict_failures_protocol_and_commands(index: Path) -> N
     text = " ".join(Page(index.read_text()).text.split())
     for expected in (
         "has the best mean of 2 recipes",
-        "3 of 9 trials failed",
-        "bad, seed 1 , training: the generator made NaN at step 812".replace(" ,", ","),
+        "3 of 9 trials failed or diverged and count in no mean: bad 3 of 3.",
+        "bad, seed 1, failed: the generator made NaN at step 812",
+        "3/3 (44–100 %)",
         "Protocol a1b2c3d4e5f6",
         "ganbench sweep run sweeps/quick.yaml --out runs/quick",
         "untrained generator",
         "after 9,000 images, then failed",
+        "after 9,000 images, then diverged",
     ):
         assert expected in text
 
@@ -108,7 +116,7 @@ def test_a_report_without_curves_grids_or_scores_is_still_a_page(make_study: Mak
     )
     text = Page(reports.write(bare, tmp_path).read_text()).text
     assert "nothing to compare" in text
-    assert "1 of 1" in text
+    assert "0 of 1" in text
 
 
 def test_a_grid_that_is_no_picture_is_named(results: Results, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from ganbench.errors import UserError
-from reports.ranking import Comparison, comparison, verdict
-from reports.results import Results
-from reports.statistics import Interval, interval
+from reports.ranking import Comparison, comparison
+from reports.results import SEARCH, Results, Search
+from reports.sentences import verdict
+from reports.statistics import Interval, interval, proportion
 
 Make = Callable[..., Results]
 
@@ -117,9 +118,9 @@ def test_failed_trials_are_counted_with_their_reason_and_in_no_mean(make_study: 
     assert (row.n, row.trials, row.failed) == (4, 5, 1)
     assert row.images == 20_000  # of finished trials only
     assert [(f.recipe, f.seed, f.what, f.reason) for f in compared.failures] == [
-        ("b", 3, "training", "the generator made NaN at step 812")
+        ("b", 3, "failed", "the generator made NaN at step 812")
     ]
-    assert "1 of 10 trials failed" in " ".join(verdict(compared))
+    assert verdict(compared)[-1] == "1 of 10 trials failed or diverged and count in no mean: b 1 of 5."
 
 
 def test_a_failed_trials_leftover_scores_do_not_count(make_study: Make) -> None:
@@ -137,6 +138,53 @@ def test_a_recipe_that_always_failed_keeps_its_row(make_study: Make) -> None:
     assert (last.recipe, last.n, last.failed, last.trials) == ("bad", 0, 3, 3)
     assert all(cell.interval is None for cell in last.cells.values())
     assert len(compared.failures) == 3
+
+
+def test_a_recipe_that_always_diverged_keeps_its_row_and_is_not_ranked(make_study: Make) -> None:
+    compared = comparison(make_study(["bad", "good", "fair"], states={("bad", seed): "diverged" for seed in range(3)}))
+    last = compared.blocks[0].rows[-1]
+    assert (last.recipe, last.n, last.diverged, last.failed, last.trials) == ("bad", 0, 3, 0, 3)
+    assert last.failures == proportion(3, 3)
+    assert "best mean of 2 recipes" in verdict(compared)[0]
+    assert verdict(compared)[-1].endswith("bad 3 of 3.")
+    assert {failure.what for failure in compared.failures} == {"diverged"}
+
+
+def test_the_best_says_of_how_many_it_is_the_mean(make_study: Make) -> None:
+    results = make_study(["a", "b"], seeds=4, value=flat({"a": 1.0, "b": 2.0}), states={("a", 2): "diverged"})
+    assert verdict(comparison(results))[0] == (
+        "By FID (digits), a has the best mean of 2 recipes, taken over the 3 of 4 trials that have a score."
+    )
+
+
+def test_a_flagged_trial_counts_in_the_mean_and_in_the_failure_rate(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b"], flagged=[("a", 0), ("a", 2)]))
+    row = next(row for row in compared.blocks[0].rows if row.recipe == "a")
+    assert (row.n, row.flagged, row.lost) == (3, 2, 0)
+    assert row.failures == proportion(2, 3)
+    assert verdict(compared)[-1] == "Problems were flagged in 2 of 6 trials that have scores, which count: a 2 of 3."
+    assert [(f.recipe, f.seed, f.what, f.reason) for f in compared.failures] == [
+        ("a", seed, "collapse", "recall was below 0.01 at 3 looks in a row at 6,000 images") for seed in (0, 2)
+    ]
+
+
+def test_what_ended_a_trial_is_not_told_twice(make_study: Make) -> None:
+    results = make_study(["a"], states={("a", 0): "diverged"}, flagged=[("a", 0)])
+    assert [failure.what for failure in comparison(results).failures] == ["diverged", "collapse"]
+    (problem,) = results.trials.loc[0, "problems"]
+    trials = results.trials.assign(reason=f"{problem['detail']} at 6,000 images")
+    told = comparison(dataclasses.replace(results, trials=trials)).failures
+    assert [failure.what for failure in told] == ["diverged"]
+
+
+def test_of_many_failing_recipes_the_worst_are_named(make_study: Make) -> None:
+    names = list("abcdefg")
+    states = {(name, seed): "diverged" for place, name in enumerate(names) for seed in range(min(place, 3))}
+    sentence = verdict(comparison(make_study(names, states=states)))[-1]
+    assert sentence == (
+        "15 of 21 trials failed or diverged and count in no mean: d 3 of 3, e 3 of 3, f 3 of 3, g 3 of 3 and "
+        "2 more recipes."
+    )
 
 
 def test_everything_failed(make_study: Make) -> None:
@@ -187,3 +235,64 @@ def test_results_refuse_what_would_lie(make_study: Make) -> None:
         dataclasses.replace(results, trials=pd.concat([results.trials, results.trials.head(1)]))
     with pytest.raises(UserError, match="direction 'up'"):
         dataclasses.replace(results, scores=results.scores.assign(direction="up"))
+
+
+# --- a search before the comparison
+
+
+def searched(**changes: object) -> pd.DataFrame:
+    """Two variants of three configurations each: a's second was chosen; all of b's diverged."""
+    rows = [
+        {
+            "variant": variant, "settings": f"lr={number}", "trial": f"{variant}{number}", "seed": 0,
+            "status": "diverged" if variant == "b" else "done", "reason": "NaN" if variant == "b" else None,
+            "problems": [], "value": 9.0 - number if variant == "a" else None, "chosen": variant == "a" and number == 1,
+        }
+        for variant in "ab"
+        for number in range(3)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SEARCH)).assign(**changes)
+
+
+def test_the_searchs_trials_are_counted_but_not_compared(make_study: Make) -> None:
+    alone = comparison(make_study(["a"]))
+    compared = comparison(dataclasses.replace(make_study(["a"]), search=Search("best FID", searched())))
+    assert compared.blocks == alone.blocks
+    a, b = compared.searched
+    assert (a.row.recipe, a.row.n, a.best, a.chosen) == ("a", 3, 8.0, "lr=1")
+    assert (b.row.n, b.row.diverged, b.best, b.chosen) == (0, 3, None, None)
+    assert b.row.failures == proportion(3, 3)
+    assert [failure.recipe for failure in compared.failures] == ["b lr=0", "b lr=1", "b lr=2"]
+    said = " ".join(verdict(compared))
+    assert "Of the 6 trials of the search, 3 failed, diverged or were flagged: b 3 of 3." in said
+    assert "None of the 3 configurations tried of b has a score, so it is missing." in said
+    assert any("last phase alone" in note for note in compared.notes)
+    assert not any("last phase alone" in note for note in alone.notes)
+
+
+def test_a_search_that_has_not_chosen_yet(make_study: Make) -> None:
+    study = make_study(["a"])
+    none = {name: getattr(study, name).iloc[:0] for name in ("scores", "trials", "curves")}
+    trials = searched(status="pending", chosen=False)
+    compared = comparison(dataclasses.replace(study, **none, grids=[], search=Search("best FID", trials)))
+    assert verdict(compared) == ["No recipe has a score yet, so there is nothing to compare."]
+    assert [found.chosen for found in compared.searched] == [None, None]
+
+
+# --- variants of several recipes
+
+
+def test_the_trials_of_a_variants_recipes_are_counted_together(make_study: Make) -> None:
+    states = {("a x=1", 0): "failed", ("a x=2", 1): "diverged"}
+    block = comparison(make_study(["a x=1", "a x=2", "b"], states=states)).blocks[0]
+    (together,) = block.variants
+    assert (together.recipe, together.n, together.trials, together.lost) == ("a, 2 recipes", 4, 6, 2)
+    assert together.failures == proportion(2, 6)
+
+
+def test_a_recipe_that_was_only_pruned_has_no_row_of_scores(make_study: Make) -> None:
+    states = {("a", seed): "pruned" for seed in range(3)} | {("b", 0): "pruned"}
+    compared = comparison(make_study(["a", "b", "c"], states=states))
+    assert {row.recipe for row in compared.blocks[0].rows} == {"a", "b", "c"}
+    assert {row.recipe for row in compared.blocks[0].shown} == {"b", "c"}
+    assert "4 of 9 trials were pruned: stopped early, as worse than others at the same point." in verdict(compared)

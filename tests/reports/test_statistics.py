@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ganbench.errors import UserError
-from reports.statistics import Interval, interval, iqm, probability_of_improvement
+from reports.statistics import Interval, interval, iqm, probability_of_improvement, proportion
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -60,6 +60,21 @@ def test_point_lies_inside(values: list[float]) -> None:
     assert found.high is not None
     assert found.low <= found.point <= found.high
     assert not found.apart(found)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+def test_a_proportions_interval_is_wilsons(counts: tuple[int, int], confidence: float) -> None:
+    k, n = counts
+    found = proportion(k, n, confidence=confidence)
+    reference = stats.binomtest(k, n).proportion_ci(confidence_level=confidence, method="wilson")
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=1e-12)
+    assert 0 <= found.low <= found.share <= found.high <= 1
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_a_share_of_nothing_is_refused(k: int, n: int) -> None:
+    with pytest.raises(UserError, match="is no share"):
+        proportion(k, n)
 
 
 def test_apart_needs_two_intervals_without_a_common_point() -> None:

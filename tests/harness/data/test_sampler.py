@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganbench.errors import UserError
+from gans.shards import Shard
 from harness.data.sampler import RoundLoader, Sampler
 from harness.images import to_uint8
 
@@ -39,6 +40,15 @@ def test_a_batch_depends_on_seed_and_step_alone(size, seed, steps):
     for step in steps:
         fresh = Sampler(numbered(n), batch_size=batch_size, seed=seed)
         assert torch.equal(used.batch(step), fresh.batch(step))
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 30))
+def test_the_shards_of_a_batch_are_its_rows_dealt_out(world, rows, step):
+    size = world * rows
+    whole = Sampler(numbered(3 * size), batch_size=size, seed=4).batch(step)
+    for rank in range(world):
+        part = Sampler(numbered(3 * size), batch_size=size, seed=4, shard=Shard(rank, world)).batch(step)
+        assert torch.equal(part, whole[rank::world])
 
 
 def test_epochs_and_seeds_have_their_own_order_and_leave_the_global_generators_alone():

@@ -3,18 +3,27 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 from harness.store import TrialFolder
 
 
-def play(config, path: Path, *, tracking, progress, device, label):
+def hold_on(claim, begun, end) -> None:
+    """Hold a claim that was handed over until told to give it up."""
+    begun.set()
+    end.wait(60)
+    claim.release()
+
+
+def play(config, path: Path, *, tracking, progress, device, label, prune=None):
     folder = TrialFolder(path)
     folder.claim(config)
     sweep = path.parents[1]
     with (sweep / "begun.txt").open("a") as file:
         file.write(f"{config.gan.name} {config.seed}\n")
+    attempt = (sweep / "begun.txt").read_text().splitlines().count(f"{config.gan.name} {config.seed}")
     folder.write_status("running", images=0)
     print("printed by", label)
     behaviour = config.data.name
@@ -23,19 +32,40 @@ def play(config, path: Path, *, tracking, progress, device, label):
     if behaviour == "record":  # as run_trial does
         folder.write_status("failed", reason="loss became nan")
         raise RuntimeError("no luck")
+    if behaviour == "diverge":
+        folder.write_status("diverged", reason="loss became nan")
+        raise RuntimeError("loss became nan")
+    if behaviour == "prune":
+        folder.write_status("pruned", reason="hopeless")
+        raise RuntimeError("hopeless")
     if behaviour == "exit":
         os._exit(3)
     if behaviour == "kill":
         progress({"images": 100, "total": config.images})
         os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "killed twice" and attempt < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "slow but steady" and attempt < 8:  # killed more often than is borne without progress
+        folder.write_status("running", images=100 * (attempt // 3))
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "asked to end" and attempt == 1:  # as run_trial does when it is sent a SIGTERM
+        folder.write_status("interrupted")
+        sys.exit(143)
+    if behaviour == "server" and attempt == 1:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    if behaviour == "short":  # long enough for two drivers to meet
+        time.sleep(0.05)
+    if behaviour == "gpu":
+        (sweep / f"gpu-{config.seed}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+        meet(sweep, config.seed)
     if behaviour == "quiet":
         return
     if behaviour == "flaky" and not (sweep / "lucky").exists():
         raise RuntimeError("no luck")
-    if behaviour == "slow" and not (sweep / "fast").exists():
-        while True:
-            progress({"images": 100, "total": config.images})
-            time.sleep(0.05)
+    while behaviour == "slow" and not (sweep / "fast").exists():
+        progress({"images": 100, "total": config.images})
+        time.sleep(0.05)
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         (sweep / "stubborn").touch()
@@ -47,6 +77,11 @@ def play(config, path: Path, *, tracking, progress, device, label):
         facts = {name: os.environ.get(name) for name in names}
         facts |= {"group": tracking.group, "device": device, "label": label}
         (sweep / "facts.json").write_text(json.dumps(facts))
+    with (sweep / "ended.txt").open("a") as file:
+        file.write(f"{config.gan.name} {config.seed}\n")
+    if behaviour == "searched":  # the lower the rate, the better
+        fid = {"fid": {"value": config.gan.lr_generator}}
+        folder.append_history({"kind": "scores", "images": config.images, "split": "selection", "scores": fid})
     progress({"images": config.images, "total": config.images, "scores": {"fid": 8.125, "kid": None}})
     scores = {"fid": {"value": 8.125}, "kid": {"value": 0.5}, "modes": {"value": None}}
     result = {"checkpoint": "last", "weights": "ema", "protocol": {"features": "digits"}, "scores": scores}

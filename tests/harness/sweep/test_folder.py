@@ -3,19 +3,28 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ganbench.errors import UserError
 from harness.config import resolve, trial_id
 from harness.store import TrialFolder
-from harness.sweep.folder import load_manifest, locked, prepare, status, trial_folder
-from harness.sweep.spec import SweepSpec
+from harness.sweep import claims
+from harness.sweep.folder import extend, load_manifest, locked, prepare, requeue, trial_folder
+from harness.sweep.overview import status
+from harness.sweep.spec import read_spec
 
 
-def spec(*trials: dict, name: str = "s", text: str = "some: text\n") -> SweepSpec:
+def spec(*trials: dict, name: str = "s", text: str = "some: text\n", pruning: object = None) -> SimpleNamespace:
+    """What `prepare` takes of a specification."""
     configs = [resolve({"gan": "wgan", "dataset": "digits", **trial}) for trial in trials]
-    return SweepSpec(name, "", text, {}, None, configs)
+    return SimpleNamespace(name=name, source_text=text, trials=configs, search=None, pruning=pruning)
 
 
 def test_the_manifest_holds_every_resolved_trial_in_order(tmp_path):
@@ -26,7 +35,7 @@ def test_the_manifest_holds_every_resolved_trial_in_order(tmp_path):
     assert list(written.trials.values()) == wanted.trials
     assert list(written.trials) == [trial_id(config) for config in wanted.trials]
     assert (folder / "sweep.yaml").read_text() == "some: text\n"
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "sweep.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "manifest.json", "sweep.yaml"]
 
 
 def test_the_same_sweep_again_changes_nothing(tmp_path):
@@ -125,7 +134,7 @@ def test_status_tells_the_states_apart(tmp_path):
     gone.status_file.write_text(json.dumps({**text, "pid": dead_pid()}))
     done.write_status("done", images=20_000)
     failed.write_status("failed", reason="loss became nan")
-    stopped.write_status("failed", reason="interrupted")
+    stopped.write_status("interrupted")
     rows = status(tmp_path)
     assert [row.state for row in rows] == [
         *("pending", "running", "interrupted", "done", "failed", "interrupted", "pending"),
@@ -134,8 +143,8 @@ def test_status_tells_the_states_apart(tmp_path):
     assert rows[1].seconds == 1.5
     assert rows[4].reason == "loss became nan"
     assert {row.total_images for row in rows} == {20_000}
-    assert rows[0].label == "wgan gan.n_critic=5 seed 0"
-    assert rows[6].label == "wgan gan.n_critic=1 seed 0"
+    assert rows[0].label == "wgan n_critic=5 seed 0"
+    assert rows[6].label == "wgan n_critic=1 seed 0"
     assert TrialFolder(pending.path).status() == {}
 
 
@@ -148,8 +157,132 @@ def test_a_process_on_another_machine_is_left_alone(tmp_path):
     assert status(tmp_path)[0].state == "running"
 
 
-def test_one_process_at_a_time(tmp_path):
-    with locked(tmp_path), pytest.raises(UserError, match="another process is running the sweep"), locked(tmp_path):
-        pass
+def test_pruning_that_was_changed_is_another_sweep(tmp_path):
+    few, many = (SimpleNamespace(as_json=lambda n=n: {"min_iter": n}) for n in (3, 9))
+    assert prepare(tmp_path, spec({}, pruning=few)).pruning == {"min_iter": 3}
+    assert load_manifest(tmp_path).pruning == {"min_iter": 3}
+    with pytest.raises(UserError, match=r"\(early_terminate\.min_iter: there 3, here 9\)"):
+        prepare(tmp_path, spec({}, pruning=many))
+    with pytest.raises(UserError, match=r"\(early_terminate: there \{\"min_iter\": 3\}, here nothing\)"):
+        prepare(tmp_path, spec({}))
+
+
+def test_of_a_search_that_was_changed_only_the_difference_is_said(tmp_path):
+    def study(**changes: str) -> Path:
+        given = {"max": "0.01", "beta1": "gan.beta1: {min: 0.0, max: 0.9}", "configurations": "2", **changes}
+        path = tmp_path / "study.yaml"
+        path.write_text(
+            "method: bayes\nmetric: {name: best/fid}\nparameters:\n  gan: {values: [vanilla, wgan]}\n"
+            "  dataset: {value: digits}\n  gan.lr_generator: {distribution: log_uniform_values, min: 1e-4, max: "
+            f"{given['max']}}}\n  {given['beta1']}\nbenchmark: {{configurations: {given['configurations']}}}\n"
+        )
+        return path
+
+    def refused(**changes: str) -> str:
+        with pytest.raises(UserError) as caught:
+            prepare(tmp_path / "s", read_spec(study(**changes)))
+        return str(caught.value)
+
+    prepare(tmp_path / "s", read_spec(study()))
+    assert "s holds another sweep (parameters.gan.lr_generator.max: there 0.01, here 0.02):" in refused(max="0.02")
+    added = refused(beta1="gan.beta1: {values: [0.0, 0.5]}")
+    assert "parameters.gan.beta1.max: there 0.9, here nothing" in added
+    renamed = refused(beta1="gan.clip: {min: 0.1, max: 0.9}")
+    assert 'parameters.gan.beta1: there {"distribution": "uniform", "min": 0.0, "max": 0.9}, here nothing; ' in renamed
+    many = refused(max="0.02", beta1="gan.clip: {min: 0.1, max: 0.9}", configurations="1")
+    assert (many.count(": there "), "; and 1 more)" in many) == (3, True)
+    prepare(tmp_path / "s", read_spec(study(configurations="3")))  # only adds
+    assert "configurations: there 3, here 2" in refused()
+
+
+def test_a_config_is_taken_as_resolved_only_where_its_id_proves_it(tmp_path):
+    (key,) = prepare(tmp_path, spec({"gan": "wgan-gp"})).trials
+    raw = json.loads((tmp_path / "manifest.json").read_text())
+    del raw["trials"][0]["config"]["gan"]["n_critic"]  # as if an older version had not known the option
+    (tmp_path / "manifest.json").write_text(json.dumps(raw))
+    assert load_manifest(tmp_path).trials[key] == resolve({"gan": "wgan-gp", "dataset": "digits"})
+
+
+# --- more than one process
+
+
+def test_a_trial_is_added_to_what_is_in_the_file_by_then(tmp_path):
+    prepare(tmp_path, spec({}))
+    seen = []
+
+    def propose(manifest):
+        seen.append([config.seed for config in manifest.trials.values()])
+        return resolve({"gan": "wgan", "dataset": "digits", "seed": len(manifest.trials)})
+
+    assert len(extend(tmp_path, propose).trials) == 2
+    longer = extend(tmp_path, propose)
+    assert seen == [[0], [0, 1]]
+    assert longer == load_manifest(tmp_path)
+    assert extend(tmp_path, lambda _: None) == longer
+    assert extend(tmp_path, lambda manifest: next(iter(manifest.trials.values()))) == longer
+
+
+EXTEND = """
+import sys
+from pathlib import Path
+from harness.config import resolve
+from harness.sweep.folder import extend
+
+propose = lambda manifest: resolve({"gan": "wgan", "dataset": "digits", "seed": len(manifest.trials)})
+for _ in range(20):
+    extend(Path(sys.argv[1]), propose)
+"""
+
+
+def test_no_trial_is_lost_between_two_that_add(tmp_path):
+    prepare(tmp_path, spec({}))
+    both = [subprocess.Popen([sys.executable, "-c", EXTEND, str(tmp_path)]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert sorted(config.seed for config in load_manifest(tmp_path).trials.values()) == list(range(41))
+
+
+def test_the_lock_is_waited_for(tmp_path):
+    prepare(tmp_path, spec({}))
+    order = []
+
+    def second():
+        extend(tmp_path, lambda _: order.append("second"))
+
+    thread = threading.Thread(target=second)
     with locked(tmp_path):
-        pass
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+
+
+# --- retry
+
+
+def test_retry_makes_the_failed_pending_and_counts(tmp_path):
+    keys = list(prepare(tmp_path, spec(*({"seed": seed} for seed in range(5)))).trials)
+    failed, diverged, done, pruned, pending = (trial_folder(tmp_path, key) for key in keys)
+    failed.write_status("failed", reason="no luck", images=640)
+    diverged.write_status("diverged", reason="loss became nan")
+    done.write_status("done")
+    pruned.write_status("pruned", reason="hopeless")
+    assert requeue(tmp_path) == keys[:1]
+    assert [row.state for row in status(tmp_path)] == ["pending", "diverged", "done", "pruned", "pending"]
+    assert failed.status()["attempts"] == 2
+    assert failed.status()["images"] == 640
+    assert "reason" not in failed.status()
+    assert requeue(tmp_path) == []
+    failed.write_status("failed", reason="no luck again")
+    assert requeue(tmp_path, diverged=True) == keys[:2]
+    assert (failed.status()["attempts"], diverged.status()["attempts"]) == (3, 2)
+    assert pending.status() == {}
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
+def test_retry_leaves_alone_what_a_process_is_at(tmp_path):
+    (key,) = prepare(tmp_path, spec({})).trials
+    trial_folder(tmp_path, key).write_status("failed", reason="no luck")
+    with claims.take(tmp_path, key):
+        assert requeue(tmp_path) == []
+    assert requeue(tmp_path) == [key]

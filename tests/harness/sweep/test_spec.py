@@ -9,7 +9,7 @@ import yaml
 from ganbench.errors import UserError
 from gans.catalogue import VARIANTS
 from harness.config import check_names, resolve, trial_id
-from harness.sweep.spec import as_wandb_sweep, read_spec
+from harness.sweep.spec import as_wandb_sweep, read_spec, wandb_gaps
 
 SHIPPED = Path(__file__).parents[3] / "sweeps"
 
@@ -97,9 +97,10 @@ def test_keys_that_only_concern_wandb_are_let_through(read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("method: random\n" + GRID.replace("method: grid", ""), "method 'random' is not known: this version runs grid"),
+        (GRID.replace("grid", "rondam"), "unknown method 'rondam': did you mean 'random'?"),
         ("metod: grid\n" + GRID.replace("method: grid", ""), "unknown key 'metod': did you mean 'method'?"),
-        ("run_cap: 3\n" + GRID, "unknown key 'run_cap'"),
+        ("run_cap: 0\n" + GRID, "run_cap must be a whole number from 1, got 0"),
+        ("run_capp: 3\n" + GRID, "unknown key 'run_capp': did you mean 'run_cap'?"),
         ("name: ../x\n" + GRID, "name '../x' would be a folder"),
         ("name: ..\n" + GRID, "name '..' would be a folder"),
         ("name: 3\n" + GRID, "name 3 would be a folder"),
@@ -113,10 +114,12 @@ def test_keys_that_only_concern_wandb_are_let_through(read):
         ("parameters: {gan: {vlaues: [wgan]}}", "unknown key of parameter gan 'vlaues': did you mean 'values'?"),
         ("parameters: {gan: {values: wgan}}", "parameter gan: values must be a list"),
         ("parameters: {gan: {values: []}}", "there are no trials"),
-        ("parameters: {gan: {value: wgan, values: [wgan]}}", "give exactly one of value, values and parameters"),
-        ("parameters: {gan: {}}", "give exactly one of value, values and parameters"),
-        ("parameters: {gan.clip: {min: 0.1, max: 1}}", "parameter gan.clip: 'min' is for random search"),
-        ("parameters: {gan.clip: {distribution: normal, value: 1}}", "a distribution is for random search"),
+        ("parameters: {gan: {value: wgan, values: [wgan]}}", "give exactly one of value, values, min and max, or para"),
+        ("parameters: {gan: {}}", "give exactly one of value, values, min and max, or parameters"),
+        ("parameters: {gan: {value: wgan, parameters: {}}}", "give exactly one of value, values, min and max, or para"),
+        ("parameters: {gan.clip: {min: 0.1, max: 1}}", "parameter gan.clip: a grid cannot list uniform"),
+        ("parameters: {gan: {values: [wgan], probabilities: [1]}}", "a grid cannot list categorical_w_probabilities"),
+        ("parameters: {gan.clip: {distribution: normal, value: 1}}", "parameter gan.clip: normal takes mu, sigma, not"),
         ("parameters: {gan.n_critics: {value: 1}}", "unknown option 'gan.n_critics': did you mean 'gan.n_critic'?"),
         ("parameters: {gan: {parameters: {nam: {value: wgan}}}}", "unknown option 'gan.nam': did you mean 'gan.name'?"),
         (
@@ -162,21 +165,172 @@ def test_what_is_exported_is_a_wandb_sweep_of_the_same_trials(read):
     spec = read(text)
     exported = as_wandb_sweep(spec)
     assert exported.keys() <= WANDB_KEYS
-    assert exported["parameters"]["evaluation.k"] == {"values": [4]}
+    assert exported["parameters"]["evaluation.k"] == {"value": 4}
     assert exported["metric"] == {"name": "final/fid", "goal": "minimize"}
     assert exported["command"] == ["${env}", "ganbench", "train", "${args_no_hyphens}"]
     assert read(yaml.safe_dump(exported), name="again.yaml").trials == spec.trials
 
 
-@pytest.mark.parametrize(("name", "variants", "seeds"), [("quickstart", 8, 3), ("modes", 7, 5)])
-def test_the_shipped_sweeps(name, variants, seeds):
+@pytest.mark.parametrize(
+    ("name", "variants", "each"), [("quickstart", 8, 3), ("modes", 7, 5), ("lucic", 5, 4)], ids=lambda value: str(value)
+)
+def test_the_shipped_sweeps(name, variants, each):
     path = SHIPPED / f"{name}.yaml"
-    assert yaml.safe_load(path.read_text()).keys() <= WANDB_KEYS
+    assert yaml.safe_load(path.read_text()).keys() <= {*WANDB_KEYS, "benchmark"}
     spec = read_spec(path)
     assert spec.name == name
-    assert len(spec.trials) == variants * seeds
+    assert len(spec.trials) == variants * each
     names = {config.gan.name for config in spec.trials}
     assert len(names) == variants
     assert names <= set(VARIANTS.names())
     for config in spec.trials:
         check_names(config)
+
+
+def test_the_study_of_lucic_et_al_is_scaled_by_two_numbers(read):
+    text = (SHIPPED / "lucic.yaml").read_text()
+    assert read(text).planned == 5 * (4 + 2 + 3)
+    larger = read(text.replace("configurations: 4", "configurations: 100").replace("seeds: 3", "seeds: 50"))
+    assert larger.planned == 5 * (100 + 50 + 50)
+    assert larger.trials[:20] == read(text).trials
+
+
+def test_a_grid_lists_what_has_an_end(read):
+    spec = read(
+        "parameters: {gan: {value: wgan}, dataset: {value: digits}, gan.n_critic: {min: 1, max: 3}, "
+        "gan.width: {distribution: q_uniform, min: 16, max: 64, q: 16}}"
+    )
+    assert [(c.gan.n_critic, c.gan.width) for c in spec.trials] == list(itertools.product([1, 2, 3], [16, 32, 48]))
+    assert read("run_cap: 5\n" + GRID).trials == read(GRID).trials[:5]
+
+
+BENCHMARK = """
+parameters: {gan: {values: [wgan, wgan-gp]}, dataset: {value: digits}}
+benchmark: {seeds: 3, images: 7000, protocol: {n_fake: 300, metrics: [fid]}, selection: {metric: fid, checkpoint: last}}
+"""
+
+
+def test_the_benchmark_block_of_a_grid(read):
+    spec = read(BENCHMARK)
+    assert [(c.seed, c.gan.name) for c in spec.trials] == list(itertools.product([0, 1, 2], ["wgan", "wgan-gp"]))
+    assert {(c.images, c.evaluation.n_fake, *c.evaluation.metrics) for c in spec.trials} == {(7000, 300, "fid")}
+    assert (spec.metric.name, spec.metric.goal) == ("final/fid", "minimize")
+    assert [c.seed for c in read(BENCHMARK.replace("seeds: 3", "seeds: [9, 4]")).trials] == [9, 9, 4, 4]
+    assert {c.images for c in read(BENCHMARK, images=500).trials} == {500}
+
+
+SEARCH = """
+method: random
+metric: {name: best/fid}
+parameters:
+  gan: {values: [wgan, wgan-gp]}
+  dataset: {value: digits}
+  data.size: {value: null}
+  gan.beta1: {min: 0.0, max: 0.9}
+  gan.lr_generator: {distribution: log_uniform, min: -9, max: -4}
+  gan.n_critic: {values: [1, 2], probabilities: [0.9, 0.1]}
+"""
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_is_exported_without_its_benchmark_block(read, method):
+    text = SEARCH.replace("random", method) + "early_terminate: {type: hyperband, min_iter: 2}\n"
+    spec = read(text + "benchmark: {configurations: 4, seeds: 2, images: 9000, protocol: {n_fake: 300}}")
+    exported = as_wandb_sweep(spec)
+    assert exported.keys() <= WANDB_KEYS
+    assert exported["run_cap"] == 16
+    assert exported["metric"] == {"name": "scores/fid", "goal": "minimize"}
+    assert exported["early_terminate"] == {"type": "hyperband", "min_iter": 2}
+    assert exported["parameters"] == {
+        "gan.name": {"values": ["wgan", "wgan-gp"]},
+        "data.name": {"value": "digits"},
+        "gan.beta1": {"distribution": "uniform", "min": 0.0, "max": 0.9},
+        "gan.lr_generator": {"distribution": "log_uniform", "min": -9, "max": -4},
+        "gan.n_critic": {
+            "distribution": "categorical_w_probabilities",
+            "values": [1, 2],
+            "probabilities": [0.9, 0.1],
+        },
+        "images": {"value": 9000},
+        "evaluation.n_fake": {"value": 300},
+        "seed": {"values": [0, 1]},
+    }
+    again = read(yaml.safe_dump(exported), name="again.yaml")
+    assert (again.method, again.planned, again.pruning.brackets) == (method, 16, spec.pruning.brackets)
+    assert as_wandb_sweep(again) == exported
+    assert {(c.images, c.evaluation.n_fake) for c in again.trials} == {(9000, 300)}
+
+
+def test_what_wandb_cannot_do_is_said(read):
+    assert wandb_gaps(read(GRID)) == []
+    text = SEARCH + "early_terminate: {type: hyperband, min_iter: 2}\n"
+    gaps = " ".join(wandb_gaps(read(text + "benchmark: {configurations: 4, seeds: 2}")))
+    for words in ("draws its own values", "each 4 configurations", "every seed", "scores/fid", "not only those of one"):
+        assert words in gaps
+    phases = read(SEARCH + "benchmark: {configurations: 4, seeds: 2, phases: [wide, best]}")
+    assert "of wide, best only the first is exported" in " ".join(wandb_gaps(phases))
+    assert as_wandb_sweep(phases)["run_cap"] == 8
+
+
+def test_early_termination_is_by_variant_in_a_benchmark(read):
+    text = SEARCH + "early_terminate: {type: hyperband, max_iter: 9, s: 2, strict: true}\n"
+    plain = read(text + "run_cap: 4").pruning
+    assert (plain.brackets, plain.eta, plain.strict, plain.per_variant) == ((1, 3), 3, True, False)
+    fair = read(text + "benchmark: {configurations: 4, seeds: 2, phases: [wide, best], search_seed: 7}").pruning
+    assert (fair.per_variant, fair.only_seed) == (True, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SEARCH, "random search has no end of its own: give benchmark's configurations (per variant) or run_cap"),
+        (SEARCH + "run_cap: 5\nbenchmark: {configurations: 3}", "run_cap 5 is below the 6 trials that benchmark asks"),
+        (SEARCH + "benchmark: {seeds: 3}\nrun_cap: 5", "seeds are those of each configuration"),
+        (SEARCH + "  seed: {values: [0]}\nbenchmark: {configurations: 3, seeds: 3}", "option seed is given twice"),
+        (SEARCH + "  images: {value: 1}\nbenchmark: {images: 3}", "option images is given twice, as parameter images"),
+        (SEARCH + "benchmark: {configuration: 3}", "unknown key of benchmark 'configuration': did you mean 'config"),
+        (SEARCH + "benchmark: {configurations: 0}", "configurations must be a whole number from 1, got 0"),
+        (SEARCH + "benchmark: {seeds: [1, 1]}", "seeds must be a count or a list without repetition"),
+        (SEARCH + "benchmark: {seeds: []}", "seeds must be a count or a list without repetition"),
+        (SEARCH + "benchmark: [a]", "benchmark must hold options"),
+        (SEARCH + "benchmark: {protocol: {n_fakes: 3}}", "unknown option 'evaluation.n_fakes': did you mean 'evaluat"),
+        (SEARCH + "benchmark: {selection: {metric: fod}}", "unknown metric 'fod': did you mean 'fid'?"),
+        (SEARCH + "benchmark: {selection: {metric: fid, split: test}}", "split 'test' is reported, so choosing by it"),
+        (SEARCH + "benchmark: {selection: {metric: fid, checkpoint: lost}}", "did you mean 'last'?"),
+        (SEARCH + "benchmark: {selection: {metric: fid, checkpoint: last}}", "metric is best/fid, but benchmark's sel"),
+        (SEARCH + "benchmark: {phases: [wide, narow]}", "unknown phase of benchmark 'narow': did you mean 'narrow'?"),
+        (SEARCH + "benchmark: {phases: [narrow, wide]}", "phases are [wide, narrow, best] or [wide, best]"),
+        (SEARCH + "benchmark: {phases: [wide, best], configurations: 3}", "phases need method: random, configurations"),
+        (SEARCH + "benchmark: {phases: [wide, best], configurations: 3, seeds: [0, 1]}", "seed 0 is search_seed"),
+        (GRID + "benchmark: {configurations: 3}", "configurations and phases are those of a search"),
+        (GRID + "benchmark: {seeds: 3}", "option seed is given twice, as parameter seed and in benchmark"),
+        (SEARCH.replace("best/fid", "best/fod"), "unknown metric 'fod': did you mean 'fid'?"),
+        (SEARCH.replace("best/fid", "loss"), "metric 'loss' is none that trials log"),
+        (SEARCH.replace("best/fid}", "best/fid, goal: maximize}"), "fid is better when lower, so write goal: minimize"),
+        (SEARCH.replace("best/fid}", "best/fid, gaol: minimize}"), "unknown key of metric 'gaol': did you mean 'goal'"),
+        (SEARCH.replace("best/fid}", "best/fid, target: 3}") + "run_cap: 3", "target ends a Bayesian search only"),
+        (
+            SEARCH.replace("metric: {name: best/fid}\n", "").replace("random", "bayes") + "run_cap: 3",
+            "the search needs to know what is better",
+        ),
+        (
+            SEARCH.replace("metric: {name: best/fid}\n", "") + "early_terminate: {type: hyperband, min_iter: 3}",
+            "early_terminate compares fid: write metric",
+        ),
+        (
+            SEARCH.replace("{values: [wgan, wgan-gp]}", "{values: [wgan, wgan-gp], probabilities: [0.5, 0.5]}")
+            + "benchmark: {configurations: 3}",
+            "every variant gets the same number of configurations, so give no probabilities",
+        ),
+        (
+            SEARCH.replace("min: 0.0, max: 0.9", "distribution: normal, mu: -1") + "run_cap: 3",
+            "gan.beta1 must be at least 0",
+        ),
+    ],
+)
+def test_a_mistake_in_a_search_is_one_sentence_with_the_place(read, text, message):
+    with pytest.raises(UserError) as caught:
+        read(text)
+    assert message in str(caught.value)
+    assert "some.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
