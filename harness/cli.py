@@ -195,13 +195,47 @@ def cache_prune(
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Sweep or trial folders.")],
     fmt: Annotated[
-        Literal["md", "tex", "csv", "html"], typer.Option("--format", help="What is printed (html: its path).")
+        Literal["md", "tex", "csv", "json", "html"], typer.Option("--format", help="What is printed (html: its path).")
     ] = "md",
     out: Annotated[Path | None, typer.Option(help="Where it is written; default <folder>/report.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Recipe whose scores the others' differences are taken to.")
+    ] = None,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Also save it as a W&B report and workspace.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --wandb: write its specification instead.")] = False,
 ) -> None:
-    """Write the comparison: table.md, table.tex, table.csv, figures and index.html."""
-    index, _ = write_report(folders, out)
+    """Write the comparison: table.{md,tex,csv,json}, its data, figures and index.html."""
+    if dry_run and not wandb:
+        raise UserError("--dry-run belongs to --wandb: give both, or leave it out")
+    index, _ = write_report(folders, out, baseline=baseline)
     typer.echo(f"{index}\n" if fmt == "html" else index.with_name(f"table.{fmt}").read_text(), nl=False)
+    if wandb:
+        _to_wandb(folders, index.parent, baseline=baseline, dry_run=dry_run)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Compared with: a sweep, trial or report, or FOLDER:RECIPE.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Judged: likewise.")],
+    metrics: Annotated[str | None, typer.Option(help="Comma-separated names; default all that both have.")] = None,
+    paired: Annotated[bool, typer.Option("--paired", help="Take the differences of equal seeds.")] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Fail on every interval on the worse side, uncorrected for their number.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per difference.")] = False,
+) -> None:
+    """Every score's difference B − A with its interval; exit code 1 where B is surely worse."""
+    from harness.compare import find_side
+    from reports.versus import versus, versus_markdown, versus_records
+
+    names = [name.strip() for name in metrics.split(",")] if metrics else None
+    result = versus(find_side(a), find_side(b), metrics=names, paired=paired)
+    if as_json:
+        typer.echo("\n".join(json.dumps(record) for record in versus_records(result)))
+    else:
+        typer.echo(versus_markdown(result), nl=False)
+    if result.worse(each=each):
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -238,6 +272,22 @@ def sync(folder: Annotated[Path, typer.Argument(help="A sweep's or trial's folde
 
 
 # --- helpers
+
+
+def _to_wandb(paths: list[Path], folder: Path, *, baseline: str | None, dry_run: bool) -> None:
+    from harness.publish import publish, write_spec
+
+    if dry_run:
+        typer.echo(f"W&B would be given {write_spec(paths, folder, baseline=baseline)}", err=True)
+        return
+    published = publish(paths, folder, baseline=baseline)
+    typer.echo(f"W&B report: {published.report}\nW&B workspace: {published.workspace}", err=True)
+    for number, why in (
+        (published.missing, "until the server has them: see `ganbench sync`"),
+        (published.untracked, "that were trained without W&B"),
+    ):
+        if number:
+            typer.echo(f"W&B's panels lack {number} trials {why}", err=True)
 
 
 def _set_threads(threads: int) -> None:

@@ -22,6 +22,7 @@ from harness.config import TrackingConfig, TrialConfig, trial_id
 from harness.endings import DivergedError, PrunedError, record_end
 from harness.environment import environment, peak_memory_mb
 from harness.evaluation import SELECTION_METRIC, Evaluation, ScoreSet
+from harness.gallery import trial_picture
 from harness.game import follow, look_rounds, new_gan, new_sampler, train
 from harness.health import Monitor, Problem
 from harness.interruption import Interruption
@@ -389,6 +390,8 @@ class _Trial(pl.Callback):
             best = self._new_gan()
             best.load_state_dict(self._best_model)
             results.insert(2, _result("best", "ema", best.counters.images, report(best)))
+        if self.dataset.kind == "image":
+            images.save_picture(trial_picture(self.evaluation, self.gan), self.folder.gallery_file)
         scores = {"trial": trial_id(self.config), "features": self.evaluation.features, "results": results}
         self.folder.write_scores(scores)
         self.evaluation.forget()

@@ -16,9 +16,9 @@ from harness import data, images
 from harness.config import DataConfig, EvaluationConfig, TrialConfig, resolve
 from harness.evaluation import Evaluation, ScoreSet, by_generator, generator_draw
 from harness.feature_store import Advance
+from harness.gallery import nearest_picture
 from harness.store import TrialFolder, load_checkpoint
 from metrics import Protocol, duplicates
-from metrics import gallery as nearest_training
 from metrics.catalogue import metric
 
 if TYPE_CHECKING:
@@ -208,11 +208,8 @@ def _reported_otherwise(folder: Path, scored: ScoreSet) -> Iterator[str]:
 
 
 def _save_gallery(evaluation: Evaluation, fake: np.ndarray, path: Path) -> None:
-    train = evaluation.dataset.train
     if fake.ndim != 4:
         raise UserError(f"{evaluation.dataset.name} has points, not images: leave out --gallery")
     if path.suffix != ".png":
         raise UserError(f"--gallery {path} is a picture: give it a name that ends in .png")
-    found = nearest_training(train=evaluation.extractor(train)[0], fake=evaluation.extractor(fake)[0])
-    rows = [[fake[one], *train[near]] for one, near in zip(found.fake, found.train, strict=True)]
-    images.save_grid(np.stack([image for row in rows for image in row]), path, columns=len(rows[0]))
+    images.save_picture(nearest_picture(evaluation, fake), path)

@@ -95,8 +95,3 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
     """A picture uint8 (height, width, C), C of 1 or 3, as a PNG file, atomically."""
     image = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
     write_atomic(path, lambda file: image.save(file, format="PNG"))
-
-
-def save_grid(images: np.ndarray, path: Path, columns: int = 8) -> None:
-    """`grid(images, columns)` as a PNG file, atomically."""
-    save_picture(grid(images, columns), path)

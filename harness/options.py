@@ -45,11 +45,12 @@ def say_where(tracking: TrackingConfig, folder: Path) -> None:
             typer.echo(f"the W&B server lacks some of {which}; `ganbench sync {folder}` pushes it", err=True)
 
 
-def write_report(folders: list[Path], out: Path | None = None) -> tuple[Path, str]:
+def write_report(folders: list[Path], out: Path | None = None, *, baseline: str | None = None) -> tuple[Path, str]:
     """Write the comparison of sweeps or trials; its index.html, and what a terminal shows of it."""
     from harness.results import collect
     from reports import comparison, to_text, write
 
     results = collect(folders)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return write(results, out or folders[0] / "report"), to_text(comparison(results), width=width)
+    index = write(results, out or folders[0] / "report", baseline=baseline)
+    return index, to_text(comparison(results, baseline=baseline), width=width)

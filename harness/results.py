@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganbench.errors import UserError
 from harness.config import TrialConfig
@@ -18,8 +21,14 @@ from harness.sweep.search import Search
 from metrics.catalogue import METRICS, label_for
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     import reports
     from reports import Results
+
+_KEY = ("recipe", "trial", "seed")
+Key = tuple[str, str, int]
+"""What `_KEY` names, of one trial."""
 
 _ORDER = [metric.name for metric in METRICS]
 
@@ -61,37 +70,46 @@ def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
     import pandas as pd
 
     from reports import Grid, Results
-    from reports.results import CURVES, SCORES, TRIALS
+    from reports.results import SCORES, TRIALS
 
     everything = find_trials(paths)
     found = [trial for trial in everything if trial.search is None]
     labels = recipe_labels([trial.config for trial in found])
-    scores: list[dict[str, Any]] = []
+    scores: list[tuple[Any, ...]] = []
     trials: list[dict[str, Any]] = []
-    curves: list[dict[str, Any]] = []
+    curves = _Curves()
     grids: list[Grid] = []
+    gallery: list[Grid] = []
     protocols: dict[str, dict[str, Any]] = {}
+    environment: dict[str, dict[str, None]] = {}
     for trial, label in zip(found, labels, strict=True):
         folder, config = trial.folder, trial.config
-        key = {"recipe": label, "trial": folder.path.name, "seed": config.seed}
+        key = (label, folder.path.name, config.seed)
         status = folder.status()
-        trials.append({"variant": config.gan.name, **key, **_trial_row(status)})
+        about = {"variant": config.gan.name, "config": config.model_dump(mode="json")}
+        trials.append({**about, **dict(zip(_KEY, key, strict=True)), **_trial_row(status)})
+        for fact, value in status.get("environment", {}).items():
+            environment.setdefault(fact, {})[str(value)] = None
         for result in (folder.scores() or {"results": []})["results"]:
-            protocols[result["protocol_id"]] = result["protocol"]
+            protocols.setdefault(result["protocol_id"], result["protocol"])
             scores += _score_rows(key, result)
-        curves += _curve_rows(key, folder)
+        curves.add(key, folder)
         grids += [
             Grid(recipe=label, seed=config.seed, images=int(picture.stem), path=picture)
             for picture in sorted(folder.samples.glob("*.png"))
         ]
+        if folder.gallery_file.exists():
+            gallery.append(Grid(label, config.seed, status.get("images", 0), folder.gallery_file))
     return Results(
         title=title or ", ".join(path.name for path in paths),
         scores=pd.DataFrame(scores, columns=SCORES),
         trials=pd.DataFrame(trials, columns=TRIALS),
-        curves=pd.DataFrame(curves, columns=CURVES),
+        curves=curves.frame(),
         grids=grids,
         protocols=protocols,
         commands=_commands(paths),
+        environment={fact: list(values) for fact, values in environment.items()},
+        gallery=gallery,
         search=_searched(everything),
     )
 
@@ -103,12 +121,12 @@ def _searched(trials: Sequence[Found]) -> reports.Search | None:
     import reports
     from reports.results import SEARCH
 
-    chose = [(trial, trial.search) for trial in trials if trial.search is not None]
+    chose = [(trial, trial.search, trial.search.metric) for trial in trials if trial.search and trial.search.metric]
     if not chose:
         return None
-    compared = [trial.config for trial in trials if trial.search is None]
-    rows, rules = [], []
-    for (trial, search), label in zip(chose, recipe_labels([trial.config for trial, _ in chose]), strict=True):
+    compared = {_seedless(trial.config) for trial in trials if trial.search is None}
+    rows = []
+    for (trial, search, _), label in zip(chose, recipe_labels([trial.config for trial, *_ in chose]), strict=True):
         config, row = trial.config, _trial_row(trial.folder.status())
         rows.append(
             {
@@ -118,15 +136,19 @@ def _searched(trials: Sequence[Found]) -> reports.Search | None:
                 "seed": config.seed,
                 **{name: row[name] for name in ("status", "reason", "problems")},
                 "value": searches.value(search, trial.folder) if row["status"] == "done" else None,
-                "chosen": any(config == other.model_copy(update={"seed": config.seed}) for other in compared),
+                "chosen": _seedless(config) in compared,
             }
         )
-        rules.append(_rule(search.metric))
-    return reports.Search(" or ".join(dict.fromkeys(rules)), pd.DataFrame(rows, columns=SEARCH))
+    rules = " or ".join(dict.fromkeys(_rule(metric) for *_, metric in chose))
+    direction: Literal["lower", "higher"] = "lower" if chose[0][2].goal == "minimize" else "higher"
+    return reports.Search(rules, pd.DataFrame(rows, columns=SEARCH), direction)
 
 
-def _rule(metric: Metric | None) -> str:
-    assert metric is not None, "a search in phases has a metric"
+def _seedless(config: TrialConfig) -> str:
+    return config.model_copy(update={"seed": 0}).model_dump_json()
+
+
+def _rule(metric: Metric) -> str:
     which = "best" if metric.name.startswith("best/") else "last"
     label = next((row.label for row in METRICS if row.name == metric.score), metric.score)
     return f"{which} {label} (selection split)"
@@ -138,37 +160,76 @@ def _trial_row(status: dict[str, Any]) -> dict[str, Any]:
         "status": trial_state(status),
         "reason": status.get("reason"),
         "problems": status.get("problems", []),
-        **{name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds")},
+        **{name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds", "peak_memory_mb")},
         "parameters": sum(parameters.values()) if parameters else None,
     }
 
 
-def _score_rows(key: dict[str, Any], result: dict[str, Any]) -> list[dict[str, Any]]:
+def _score_rows(key: Key, result: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Rows in the order of `reports.results.SCORES`; tuples, as thousands of trials have a hundred thousand of them."""
     features = result["protocol"]["features"]
+    about = (*key, result["checkpoint"], result["weights"], result["protocol_id"])
     return [
-        {
-            **key,
-            **{name: result[name] for name in ("checkpoint", "weights", "protocol_id")},
-            "metric": metric,
-            "label": label_for(metric, features),
-            **{name: score[name] for name in ("direction", "value", "spread", "reason")},
-        }
+        (
+            *about,
+            metric,
+            _label(metric, features),
+            *(score[name] for name in ("direction", "value", "spread", "reason")),
+        )
         for metric, score in sorted(result["scores"].items(), key=lambda item: _place(item[0]))
     ]
+
+
+@cache
+def _label(metric: str, features: str) -> str:
+    return label_for(metric, features)  # it looks the metric's row up anew each time
 
 
 def _place(metric: str) -> tuple[int, str]:
     return (_ORDER.index(metric) if metric in _ORDER else len(_ORDER), metric)
 
 
-def _curve_rows(key: dict[str, Any], folder: TrialFolder) -> Iterator[dict[str, Any]]:
-    for row in folder.history():
-        if row["kind"] == "scores":
-            values = {name: score["value"] for name, score in row["scores"].items()}
-        else:
-            values = {name: value for name, value in row.items() if "/" in name}
-        for name, value in values.items():
-            yield {**key, "images": row["images"], "name": name, "value": value}
+class _Curves:
+    """Trials' histories as columns: millions of values of thousands of trials take 18 bytes each until the frame."""
+
+    def __init__(self) -> None:
+        self._keys: list[Key] = []
+        self._lengths: list[int] = []
+        self._codes: dict[str, int] = {}
+        self._names, self._images, self._values = array("H"), array("q"), array("d")
+
+    def add(self, key: Key, folder: TrialFolder) -> None:
+        """The scores and the losses in one trial's history."""
+        before = len(self._values)
+        for row in folder.history():
+            if row["kind"] == "scores":
+                values = {name: score["value"] for name, score in row["scores"].items()}
+            else:
+                values = {name: value for name, value in row.items() if "/" in name}
+            for name, value in values.items():
+                self._names.append(self._codes.setdefault(name, len(self._codes)))
+                self._values.append(math.nan if value is None else value)
+            self._images.extend([row["images"]] * len(values))
+        self._keys.append(key)
+        self._lengths.append(len(self._values) - before)
+
+    def frame(self) -> DataFrame:
+        """As `reports.results.CURVES` says."""
+        import numpy as np
+        import pandas as pd
+
+        from reports.results import CURVES
+
+        recipes, trials, seeds = zip(*self._keys, strict=True) if self._keys else ((), (), ())
+        names = np.array(list(self._codes), dtype=object)
+        columns = (
+            *(np.repeat(np.array(who, dtype=object), self._lengths) for who in (recipes, trials)),
+            np.repeat(np.array(seeds, dtype=np.int64), self._lengths),
+            np.array(self._images),
+            names[np.array(self._names, dtype=np.intp)],
+            np.array(self._values),
+        )
+        return pd.DataFrame(dict(zip(CURVES, columns, strict=True)))
 
 
 def _commands(paths: Sequence[Path]) -> list[str]:

@@ -1,6 +1,7 @@
 """The run folder: plain files, every write atomic, and the only place that knows their names.
 
-<trial>/config.yaml status.json history.jsonl scores.json checkpoints/{last,previous,best}.pt samples/*.png wandb/
+<trial>/config.yaml status.json history.jsonl scores.json gallery.png checkpoints/{last,previous,best}.pt samples/*.png
+        wandb/
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ENDED = frozenset({"done", "failed", "diverged", "pruned"})
 """States that no run takes up again by itself."""
 
 
-_TEMPORARY = re.compile(r"\.(config\.yaml|status\.json|scores\.json|error\.txt|\w+\.pt|\d+\.png)\.\w+")
+_TEMPORARY = re.compile(r"\.(config\.yaml|status\.json|scores\.json|error\.txt|\w+\.pt|\d+\.png|gallery\.png)\.\w+")
 """What `ganbench.files` and `harness.checkpoints` call a file of ours that is not whole yet."""
 
 
@@ -76,6 +77,11 @@ class TrialFolder:
     def sample_file(self, images: int) -> Path:
         """The picture of the look at so many images shown."""
         return self.samples / f"{images:010d}.png"
+
+    @property
+    def gallery_file(self) -> Path:
+        """The samples that are nearest to the training set, each beside its nearest training images."""
+        return self.path / "gallery.png"
 
     def checkpoint_file(self, name: str) -> Path:
         """`last` and `previous` (a resume's: `harness.checkpoints`) or `best` (the lowest selection score's)."""

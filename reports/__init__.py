@@ -11,48 +11,84 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reports.frames import from_frame
     from reports.html import write
+    from reports.html_tables import to_html
+    from reports.latex import to_latex
+    from reports.machine import records, to_csv, to_json
+    from reports.markdown import to_markdown
     from reports.ranking import Comparison, comparison
     from reports.results import Grid, Results, Search
     from reports.sentences import verdict
-    from reports.statistics import Interval, Proportion, interval, iqm, probability_of_improvement, proportion
-    from reports.tables import records, to_csv, to_latex, to_markdown, to_text
+    from reports.statistics import (
+        BudgetCurve,
+        Interval,
+        Proportion,
+        budget_curve,
+        difference,
+        difference_p,
+        holm,
+        interval,
+        iqm,
+        performance_profile,
+        probability_of_improvement,
+        proportion,
+    )
+    from reports.terminal import to_text
 
 _HOME = {
+    "BudgetCurve": "statistics",
     "Comparison": "ranking",
     "Grid": "results",
     "Interval": "statistics",
     "Proportion": "statistics",
     "Results": "results",
     "Search": "results",
+    "budget_curve": "statistics",
     "comparison": "ranking",
+    "difference": "statistics",
+    "difference_p": "statistics",
+    "from_frame": "frames",
+    "holm": "statistics",
     "interval": "statistics",
     "iqm": "statistics",
+    "performance_profile": "statistics",
     "probability_of_improvement": "statistics",
     "proportion": "statistics",
-    "records": "tables",
-    "to_csv": "tables",
-    "to_latex": "tables",
-    "to_markdown": "tables",
-    "to_text": "tables",
+    "records": "machine",
+    "to_csv": "machine",
+    "to_html": "html_tables",
+    "to_json": "machine",
+    "to_latex": "latex",
+    "to_markdown": "markdown",
+    "to_text": "terminal",
     "verdict": "sentences",
     "write": "html",
 }
 
 __all__ = [
+    "BudgetCurve",
     "Comparison",
     "Grid",
     "Interval",
     "Proportion",
     "Results",
     "Search",
+    "budget_curve",
     "comparison",
+    "difference",
+    "difference_p",
+    "from_frame",
+    "holm",
     "interval",
     "iqm",
+    "performance_profile",
     "probability_of_improvement",
     "proportion",
     "records",
     "to_csv",
+    "to_html",
+    "to_json",
     "to_latex",
     "to_markdown",
     "to_text",

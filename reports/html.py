@@ -1,113 +1,190 @@
-"""The report as one self-contained page beside its tables and figures: no script, nothing from the network."""
+"""The report as one self-contained page beside its tables and figures: no network, and readable without scripts."""
 
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import Any
 
-from ganbench.errors import UserError
 from ganbench.files import write_text
-from reports.figures import INK, Drawing, Style, draw, save, styles
-from reports.ranking import Comparison, comparison
-from reports.results import Grid, Results
+from reports.figures import INK, PALE, PALETTE, Drawing, Style, draw, drawn_recipes, recipe_styles, save
+from reports.frames import save as save_frames
+from reports.html_tables import table_html
+from reports.latex import to_latex
+from reports.machine import to_csv, to_json
+from reports.markdown import to_markdown
+from reports.pictures import NEAREST, SAMPLES, Album, album
+from reports.ranking import comparison
+from reports.results import Results
+from reports.rows import Comparison, Failure
 from reports.sentences import verdict
-from reports.tables import endings, headers, protocol_words, searching, texts, to_csv, to_latex, to_markdown
+from reports.settings import settings
+from reports.tables import protocol_words, tables
+
+TEMPLATES = Path(__file__).parent / "templates"
+CHIPS = 32
+"""Recipes that can be switched on and off one by one; more are found by the search."""
+
+_VARIABLES = {**{colour.lower(): f"var(--c{i})" for i, colour in enumerate(PALETTE)}, PALE: "var(--pale)"}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A PNG inside the page: data URI, width and height in pixels."""
+def write(results: Results, folder: Path, *, baseline: str | None = None) -> Path:
+    """Write index.html, table.{md,tex,csv,json}, figures/ and data/ to `folder`; returns the path of index.html.
 
-    uri: str
-    width: int
-    height: int
-    images: int
-
-
-def write(results: Results, folder: Path) -> Path:
-    """Write index.html, table.{md,tex,csv} and figures/ to `folder`; returns the path of index.html.
-
-    The same results give the same bytes. Raises `UserError` for a sample grid that is missing or no PNG, and
-    `OSError` as the file system gives it.
+    The same results give the same bytes. Raises `UserError` for a picture that is missing or no PNG and for a baseline
+    that is no recipe, and `OSError` as the file system gives it.
     """
     folder = Path(folder)
-    compared = comparison(results)
-    drawings = draw(results, compared)
-    page = render(results, compared, drawings)
+    compared = comparison(results, baseline=baseline)
+    figures = draw(results, compared)
+    page = render(results, compared, figures)
     for name, text in (
         ("table.md", to_markdown(compared)),
         ("table.tex", to_latex(compared)),
         ("table.csv", to_csv(compared)),
+        ("table.json", to_json(compared)),
     ):
         write_text(folder / name, text)
-    save(drawings, folder / "figures")
+    save_frames(results, folder)
+    save([drawing for drawings in figures.values() for drawing in drawings], folder / "figures")
     index = folder / "index.html"
     write_text(index, page)
     return index
 
 
-def render(results: Results, compared: Comparison, drawings: Sequence[Drawing]) -> str:
+def render(results: Results, compared: Comparison, figures: Mapping[str, Sequence[Drawing]]) -> str:
     """The page as text; every name in it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    last: dict[tuple[str, int], Grid] = {}
-    for grid in sorted(results.grids, key=lambda grid: grid.images):
-        last[grid.recipe, grid.seed] = grid
+    swatches = {recipe: _variable(style) for recipe, style in recipe_styles(results, compared).items()}
+    drawn = drawn_recipes(results, compared)
+    samples = album(results.grids, drawn, room=SAMPLES)
+    nearest = album(results.gallery, drawn, room=NEAREST)
+    chosen = settings(results, drawn)
+    failures = _grouped(compared.failures)
     early = results.trials[results.trials["status"].isin(["failed", "diverged", "pruned"])]
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    sections = {
+        "table": "Table",
+        "curves": "Curves" if figures["curves"] else "",
+        "standing": "Standing" if figures["standing"] else "",
+        "health": "Health" if figures["health"] else "",
+        "samples": "Samples" if samples.pictures else "",
+        "nearest": "Nearest" if nearest.pictures else "",
+        "failures": f"Failures ({len(compared.failures):,})",
+        "protocol": "Protocol",
+        "commands": "Commands" if results.commands or chosen else "",
+    }
     return environment.get_template("index.html.j2").render(
         title=results.title,
+        facts=_facts(results, compared),
         verdict=verdict(compared),
+        sections=[(name, words) for name, words in sections.items() if words],
         comparison=compared,
-        headers=headers,
-        texts=texts,
-        endings=endings,
-        search=searching(compared),
+        # safe, as the figures: whoever writes these escapes the names that they hold, and tests hold them to it
+        blocks=[
+            (block, [(table, Markup(table_html(table, swatches))) for table in tables(block, compared)])
+            for block in compared.blocks
+        ],
         protocol_words=protocol_words,
-        swatches={recipe: _swatch(style) for recipe, style in styles(results).items()},
-        # safe: matplotlib escapes the names it draws, and a test holds it to that
-        figures=[(drawing, Markup(_inline(drawing))) for drawing in drawings],
+        swatches=swatches,
+        figures={name: [(drawing, Markup(_inline(drawing))) for drawing in made] for name, made in figures.items()},
         recipes=results.recipes,
-        seeds=sorted({int(seed) for seed in results.trials["seed"]}),
-        pictures={key: _picture(grid) for key, grid in last.items()},
+        chips=1 < len(results.recipes) <= CHIPS,
+        left_out=_left_out(len(results.recipes) - len(drawn)),
+        samples=samples,
+        numbers={key: i for i, key in enumerate(samples.pictures)},
+        nearest=nearest,
+        failures=failures,
         ended_early=dict(zip(zip(early["recipe"], early["seed"], strict=True), early["status"], strict=True)),
+        environment=results.environment,
         commands=results.commands,
+        settings=chosen,
+        data=_data(results, samples),
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"),
     )
 
 
+@dataclass(frozen=True)
+class Failed:
+    """The same failure of one recipe, in one or several seeds."""
+
+    recipe: str
+    seeds: str
+    what: str
+    reason: str
+
+
+def _grouped(failures: Iterable[Failure]) -> list[Failed]:
+    seeds: dict[tuple[str, str, str], list[int]] = {}
+    for failure in failures:
+        seeds.setdefault((failure.recipe, failure.what, failure.reason), []).append(failure.seed)
+    return [
+        Failed(recipe, f"seed{'s' * (len(found) > 1)} {', '.join(map(str, sorted(found)))}", what, reason)
+        for (recipe, what, reason), found in seeds.items()
+    ]
+
+
+def _facts(results: Results, compared: Comparison) -> list[str]:
+    """What was compared, in a few words."""
+    trials, seeds = len(results.trials), results.trials["seed"].nunique()
+    facts = [
+        _counted(len(results.recipes), "recipe"), _counted(trials, "trial"), _counted(seeds, "training seed"),
+    ]  # fmt: skip
+    images = [row.images for block in compared.blocks for row in block.rows if row.images is not None]
+    if images:
+        low, high = round(min(images)), round(max(images))
+        facts.append(f"{high:,} images a trial" if high <= 1.01 * low else f"{low:,} to {high:,} images a trial")
+    if len(compared.blocks) > 1:
+        facts.append(f"{len(compared.blocks)} protocols, not comparable")
+    return facts
+
+
+def _left_out(number: int) -> str:
+    """What is said where not every recipe has a place."""
+    return f"The {number:,} recipes that the figures leave out are left out here too." if number > 0 else ""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _data(results: Results, samples: Album) -> dict[str, Any]:
+    """What the page's script reads; a trial's last picture is in the page already."""
+    return {
+        "recipes": results.recipes,
+        "times": samples.times,
+        "frames": [[[frame.images, frame.uri] for frame in frames[:-1]] for frames in samples.pictures.values()],
+    }
+
+
 def _inline(drawing: Drawing) -> str:
-    """The figure as an element of the page: in the page's text colour, without ids that nothing refers to."""
+    """The figure as an element of the page, in its colours; recipes' marks become classes, ids nobody names go."""
     svg = drawing.svg.decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="(recipe-\d+)"', r' class="\1"', svg)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
-    return svg.replace(INK, "currentColor").replace("<svg", '<svg role="img"', 1)
+    svg = re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), svg.replace(INK, "currentColor"))
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(drawing.title)}"', 1)
 
 
-def _swatch(style: Style) -> str:
-    return "currentColor" if style.colour == INK else style.colour
-
-
-def _picture(grid: Grid) -> Picture:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        data = Path(grid.path).read_bytes()
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            width, height = image.size
-    except (FileNotFoundError, UnidentifiedImageError):
-        raise UserError(f"the sample grid {grid.path} is missing or no PNG: sample again or leave it out") from None
-    return Picture(f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height, grid.images)
+def _variable(style: Style) -> str:
+    return _VARIABLES[style.colour.lower()]

@@ -5,189 +5,68 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganbench.errors import unknown_name
+from reports.ranks import outcome, rank_ranges, surely_better
 from reports.results import Results, Search
-from reports.statistics import FEWEST, Interval, Proportion, interval, proportion
+from reports.rows import Block, Cell, Comparison, Failure, Metric, Row, Searched
+from reports.sentences import notes
+from reports.statistics import FEWEST, difference, interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+__all__ = ["Block", "Cell", "Comparison", "Failure", "Metric", "Row", "comparison", "final_scores"]
+
 REFERENCES = {"untrained": "untrained generator", "floor": "real vs real (floor)"}
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A column: the metric's name, the label printed, and which way is better."""
-
-    name: str
-    label: str
-    direction: Literal["higher", "lower"]
-
-    @property
-    def header(self) -> str:
-        """The label with its arrow."""
-        return f"{self.label} {'↑' if self.direction == 'higher' else '↓'}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one row; `interval` is None when no seed has the score. `best` prints bold."""
-
-    interval: Interval | None = None
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One recipe (or reference) under one protocol; numbers but the counts of trials are means per finished trial."""
-
-    recipe: str
-    kind: Literal["recipe", "reference"]
-    cells: dict[str, Cell]
-    n: int
-    """Trials (of a reference: draws) with scores."""
-    trials: int = 0
-    failed: int = 0
-    diverged: int = 0
-    flagged: int = 0
-    """Trials with scores in which the health checks flagged a problem."""
-    pruned: int = 0
-    unfinished: int = 0
-    variant: str = ""
-    """What recipes are grouped by where their failures are counted."""
-    images: float | None = None
-    g_steps: float | None = None
-    d_steps: float | None = None
-    seconds: float | None = None
-
-    @property
-    def lost(self) -> int:
-        """Trials that have no score because they failed or diverged."""
-        return self.failed + self.diverged
-
-    @property
-    def given_up(self) -> bool:
-        """Whether every trial was pruned: there is nothing to show but that."""
-        return 0 < self.trials == self.pruned
-
-    @property
-    def failures(self) -> Proportion | None:
-        """The share of ended trials that failed, diverged or were flagged; None before any has ended.
-
-        A pruned trial is none of them, since nobody knows how it would have ended.
-        """
-        ended = self.n + self.lost
-        return proportion(self.lost + self.flagged, ended) if ended else None
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that share a protocol, ranked among themselves only; the first block has the most trials."""
-
-    protocol_id: str
-    protocol: dict[str, Any]
-    metrics: tuple[Metric, ...]
-    rows: tuple[Row, ...]
-    references: tuple[Row, ...]
-    trials: frozenset[str] = field(repr=False)
-
-    @property
-    def shown(self) -> tuple[Row, ...]:
-        """The rows of a table of scores."""
-        return tuple(row for row in self.rows if not row.given_up)
-
-    @property
-    def variants(self) -> list[Row]:
-        """How the trials of each variant ended that has several recipes."""
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(row.variant, []).append(row)
-        return [_together(variant, rows) for variant, rows in groups.items() if len(rows) > 1]
-
-
-def _together(variant: str, rows: list[Row]) -> Row:
-    """The counts of several recipes' trials."""
-    counts = ("n", "trials", "failed", "diverged", "flagged", "pruned", "unfinished")
-    total = {name: sum(getattr(row, name) for row in rows) for name in counts}
-    return Row(f"{variant}, {len(rows)} recipes", "recipe", {}, variant=variant, **total)
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What was tried of a variant before the comparison."""
-
-    row: Row
-    """How the trials ended."""
-    best: float | None
-    """The value of the chosen configuration."""
-    chosen: str | None
-    """The settings of the chosen configuration."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A trial or one of its scores that failed, and why.
-
-    `what` is how the trial ended ("failed", "diverged"), the kind of a problem ("collapse" …), or a metric's label.
-    """
-
-    recipe: str
-    seed: int
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All a table says: blocks of rows, failures, and the notes that belong under it."""
-
-    title: str
-    blocks: tuple[Block, ...]
-    failures: tuple[Failure, ...]
-    notes: tuple[str, ...]
-    rule: str = ""
-    """What the search chose by."""
-    searched: tuple[Searched, ...] = ()
-    """Empty where nothing was searched."""
-
-
-def comparison(results: Results) -> Comparison:
+def comparison(results: Results, *, baseline: str | None = None) -> Comparison:
     """Aggregate over training seeds and rank, per protocol.
 
-    A recipe's scores are those of the last checkpoint's EMA weights of its finished trials. Rows of different
-    protocol ids come in different blocks, the one with the most trials first. Rows are sorted by their block's
-    first metric, missing ones last.
+    Rows of different protocol ids come in different blocks, the one with the most trials first. Rows are sorted by
+    their block's first metric, missing ones last.
+
+    Args:
+        results: the tidy frames.
+        baseline: the recipe that the others of its block are compared with, each for itself.
+
+    Raises:
+        UserError: no recipe is called `baseline`.
     """
-    trials = results.trials
-    finished = set(trials.loc[trials["status"] == "done", "trial"])
-    last = results.scores[(results.scores["checkpoint"] == "last") & (results.scores["weights"] == "ema")]
-    main = last[last["trial"].isin(finished)]
-    members = _members(trials, main)
+    if baseline is not None and baseline not in results.recipes:
+        raise unknown_name("baseline", baseline, results.recipes)
+    main = final_scores(results)
+    members = _members(results.trials, main)
     blocks = tuple(
         _block(results, main[main["protocol_id"] == protocol_id], protocol_id, frozenset(inside), list(members))
         for protocol_id, inside in members.items()
     )
-    searched = _searched(results.search) if results.search else ()
+    judged = tuple(_judged(block, baseline) for block in blocks)
+    search = results.search
+    searched = _searched(search) if search else ()
     return Comparison(
         results.title,
-        blocks,
-        (*_failures(trials, main), *(_search_failures(results.search.trials) if results.search else ())),
-        _notes(blocks, searched),
-        results.search.rule if results.search else "",
+        judged,
+        (*_failures(results.trials, main), *(_search_failures(search.trials) if search else ())),
+        notes(judged, baseline, searched),
+        baseline,
+        search.rule if search else "",
         searched,
     )
 
 
-def apart(block: Block, metric: Metric) -> bool:
-    """Whether the best recipe's interval is apart from that of every other recipe with a score."""
-    order = ranked(block.rows, metric)
-    return len(order) > 1 and all(order[0][1].apart(other) for _, other in order[1:])
+def final_scores(results: Results) -> DataFrame:
+    """The scores that count: of the finished trials' last checkpoint, with the EMA weights; NaN where one failed."""
+    finished = results.trials.loc[results.trials["status"] == "done", "trial"]
+    scores = results.scores
+    return scores[(scores["checkpoint"] == "last") & (scores["weights"] == "ema") & scores["trial"].isin(set(finished))]
 
 
 def _members(trials: DataFrame, main: DataFrame) -> dict[str, set[str]]:
@@ -197,10 +76,12 @@ def _members(trials: DataFrame, main: DataFrame) -> dict[str, set[str]]:
     members: dict[str, set[str]] = {str(name): set() for name, _ in by_size} or {"": set()}
     for trial, name in zip(scored["trial"], scored["protocol_id"], strict=True):
         members[name].add(trial)
+    ids: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for recipe, name in zip(scored["recipe"], scored["protocol_id"], strict=True):
+        ids[recipe][name] += 1
     homeless = trials[~trials["trial"].isin(set(scored["trial"]))]
     for recipe, trial in zip(homeless["recipe"], homeless["trial"], strict=True):
-        ids = Counter(scored.loc[scored["recipe"] == recipe, "protocol_id"])
-        members[max(members, key=ids.__getitem__)].add(trial)
+        members[max(members, key=ids[recipe].__getitem__)].add(trial)
     return members
 
 
@@ -214,26 +95,27 @@ def _block(results: Results, main: DataFrame, protocol_id: str, trials: frozense
         here |= ~reference["trial"].isin(set(results.trials["trial"]))
     reference = reference[(here | (reference["protocol_id"] == protocol_id)) & reference["label"].isin(labels)]
     table = results.trials[results.trials["trial"].isin(trials)]
+    protocol = results.protocols.get(protocol_id, {})
+    scores, none = dict(iter(main.groupby("recipe"))), main.head(0)
+    none = main.head(0)
     rows = [
-        _row(recipe, metrics, main[main["recipe"] == recipe], table[table["recipe"] == recipe])
-        for recipe in dict.fromkeys(table["recipe"])
+        _row(str(recipe), metrics, scores.get(recipe, none), of_recipe, protocol)
+        for recipe, of_recipe in table.groupby("recipe", sort=False)
     ]
     if metrics:
-        order = {row.recipe: place for place, (row, _) in enumerate(ranked(rows, metrics[0]))}
-        rows = sorted(rows, key=lambda row: order.get(row.recipe, len(order)))
-    block = Block(
+        rows.sort(key=lambda row: _place(row, metrics[0]))
+    return Block(
         protocol_id=protocol_id,
-        protocol=results.protocols.get(protocol_id, {}),
+        protocol=protocol,
         metrics=metrics,
         rows=tuple(rows),
         references=tuple(
-            _reference(label, metrics, reference[reference["checkpoint"] == checkpoint])
+            _reference(label, metrics, reference[reference["checkpoint"] == checkpoint], results.protocols)
             for checkpoint, label in REFERENCES.items()
             if (reference["checkpoint"] == checkpoint).any()
         ),
         trials=trials,
     )
-    return _crowned(block)
 
 
 def _metrics(scores: DataFrame) -> tuple[Metric, ...]:
@@ -241,8 +123,13 @@ def _metrics(scores: DataFrame) -> tuple[Metric, ...]:
     return tuple(Metric(*row) for row in zip(first["metric"], first["label"], first["direction"], strict=True))
 
 
-def _row(recipe: str, metrics: Iterable[Metric], scores: DataFrame, trials: DataFrame) -> Row:
-    cells = {metric.name: _cell(scores.loc[scores["metric"] == metric.name, "value"]) for metric in metrics}
+def _row(
+    recipe: str, metrics: Iterable[Metric], scores: DataFrame, trials: DataFrame, protocol: Mapping[str, Any]
+) -> Row:
+    values: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for metric, seed, value in zip(scores["metric"], scores["seed"], scores["value"], strict=True):
+        values[metric][int(seed)] = value
+    cells = {metric.name: _cell(values[metric.name]) for metric in metrics}
     done = trials[trials["trial"].isin(set(scores["trial"]))]
     return replace(
         _counted(recipe, trials, done),
@@ -252,6 +139,11 @@ def _row(recipe: str, metrics: Iterable[Metric], scores: DataFrame, trials: Data
         g_steps=_mean(done["g_steps"]),
         d_steps=_mean(done["d_steps"]),
         seconds=_mean(done["seconds"]),
+        parameters=_mean(done["parameters"]),
+        peak_memory_mb=_mean(done["peak_memory_mb"]),
+        seeds=tuple(sorted(map(int, done["seed"]))),
+        n_real=protocol.get("n_real"),
+        n_fake=protocol.get("n_fake"),
     )
 
 
@@ -279,9 +171,8 @@ def _searched(search: Search) -> tuple[Searched, ...]:
     for variant, trials in search.trials.groupby("variant", sort=False):
         done = trials[trials["status"] == "done"]
         chosen = done[done["chosen"].astype(bool)]
-        best = _mean(chosen["value"])
         settings = None if chosen.empty else str(chosen.iloc[0]["settings"])
-        found.append(Searched(_counted(str(variant), trials, done), best, settings))
+        found.append(Searched(_counted(str(variant), trials, done), _mean(chosen["value"]), settings))
     return tuple(found)
 
 
@@ -290,22 +181,29 @@ def _search_failures(trials: DataFrame) -> Iterator[Failure]:
     return _training_failures(trials.assign(recipe=names.str.strip()))
 
 
-def _reference(label: str, metrics: Iterable[Metric], scores: DataFrame) -> Row:
+def _reference(label: str, metrics: Iterable[Metric], scores: DataFrame, protocols: Mapping[str, Any]) -> Row:
     # recipes of one seed share what is random here, so a seed counts once
     by_seed = scores.groupby(["metric", "seed"], dropna=False)["value"].mean().dropna()
     drawn_once = by_seed.groupby("metric").nunique().le(1).all()  # the same draw in every trial is one sample of it
     cells = {}
     for metric in metrics:
-        values = by_seed.loc[by_seed.index.get_level_values("metric") == metric.name]
-        cells[metric.name] = _cell(values.head(1) if drawn_once else values)
+        values = by_seed.loc[by_seed.index.get_level_values("metric") == metric.name].to_numpy(np.float64)
+        values = values[np.isfinite(values)][: 1 if drawn_once else None]
+        cells[metric.name] = Cell(interval(values) if len(values) else None)
     n = max((cell.interval.n for cell in cells.values() if cell.interval), default=0)
-    return Row(label, "reference", cells, n)
+    sizes = {name: _shared(scores, protocols, name) for name in ("n_real", "n_fake")}
+    return Row(label, "reference", cells, n, **sizes)
 
 
-def _cell(values: Any) -> Cell:
-    finite = np.asarray(values, dtype=np.float64)
-    finite = finite[np.isfinite(finite)]
-    return Cell(interval(finite) if len(finite) else None)
+def _shared(scores: DataFrame, protocols: Mapping[str, Any], entry: str) -> Any:
+    """What the protocols of these scores agree on; None where they do not, or do not say."""
+    values = {protocols.get(protocol_id, {}).get(entry) for protocol_id in set(scores["protocol_id"])}
+    return values.pop() if len(values) == 1 else None
+
+
+def _cell(scores: Mapping[int, float]) -> Cell:
+    finite = {seed: float(value) for seed, value in scores.items() if np.isfinite(value)}
+    return Cell(interval(list(finite.values())) if finite else None, finite)
 
 
 def _mean(values: Any) -> float | None:
@@ -314,21 +212,57 @@ def _mean(values: Any) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def ranked(rows: Iterable[Row], metric: Metric) -> list[tuple[Row, Interval]]:
-    """Rows that have the metric, best mean first."""
-    have = [(row, value) for row in rows if (value := row.cells[metric.name].interval) is not None]
-    sign = -1 if metric.direction == "higher" else 1
-    return sorted(have, key=lambda pair: sign * pair[1].point)
+def _place(row: Row, metric: Metric) -> float:
+    """Sorts rows by their mean, the best first and those without a score last."""
+    value = row.cells[metric.name].interval
+    return np.inf if value is None else value.point if metric.lower_is_better else -value.point
 
 
-def _crowned(block: Block) -> Block:
-    """The block with the best cell of each column marked, where its interval is apart from all others."""
-    winners = {metric.name: ranked(block.rows, metric)[0][0] for metric in block.metrics if apart(block, metric)}
-    rows = tuple(
-        replace(row, cells={name: replace(cell, best=winners.get(name) is row) for name, cell in row.cells.items()})
-        for row in block.rows
+def _judged(block: Block, baseline: str | None) -> Block:
+    """The block with what may be said of each cell beside the others of its column."""
+    cells = {row.recipe: dict(row.cells) for row in block.rows}
+    for metric in block.metrics:
+        column = {recipe: of[metric.name] for recipe, of in cells.items() if of[metric.name].interval is not None}
+        for recipe, cell in _judged_column(column, metric, baseline).items():
+            cells[recipe][metric.name] = cell
+    main = block.metrics[0].name if block.metrics else None
+    return replace(
+        block,
+        rows=tuple(
+            replace(row, cells=cells[row.recipe], ranks=cells[row.recipe][main].ranks if main else None)
+            for row in block.rows
+        ),
     )
-    return replace(block, rows=rows)
+
+
+def _judged_column(column: Mapping[str, Cell], metric: Metric, baseline: str | None) -> dict[str, Cell]:
+    """The cells of recipes that have a score, each with its ranks and its difference to the baseline."""
+    if not column:
+        return {}
+    recipes, groups = list(column), [list(cell.scores.values()) for cell in column.values()]
+    sure = surely_better(groups, lower_is_better=metric.lower_is_better)
+    ranks = rank_ranges(sure)
+    pick = np.argmin if metric.lower_is_better else np.argmax
+    best = int(pick([np.mean(values) for values in groups]))
+    judged = {
+        recipe: replace(
+            column[recipe],
+            ranks=ranks[i],
+            best=ranks[i] == (1, 1) and len(recipes) > 1,
+            tied=i == best or (min(len(groups[i]), len(groups[best])) >= FEWEST and not sure[best, i]),
+        )
+        for i, recipe in enumerate(recipes)
+    }
+    if baseline is None or baseline not in column:
+        return judged
+    base = recipes.index(baseline)
+    sure = surely_better(groups, lower_is_better=metric.lower_is_better, against=base)
+    for i, recipe in enumerate(recipes):
+        if i != base:
+            change = difference(groups[base], groups[i])
+            told = outcome(change, lower_is_better=metric.lower_is_better, sure=bool(sure[i, base] or sure[base, i]))
+            judged[recipe] = replace(judged[recipe], difference=change, against=told)
+    return judged
 
 
 def _failures(trials: DataFrame, main: DataFrame) -> tuple[Failure, ...]:
@@ -361,43 +295,3 @@ def _troubles(status: str, reason: object, problems: Iterable[Mapping[str, Any]]
 
 def _reason(reason: object) -> str:
     return reason if isinstance(reason, str) and reason else "no reason was recorded"
-
-
-def _notes(blocks: tuple[Block, ...], searched: tuple[Searched, ...]) -> tuple[str, ...]:
-    rows = [row for block in blocks for row in block.rows]
-    notes = [
-        "±: half-width of the 95 % t interval of the mean over training seeds; n: training seeds with scores "
-        f"(last checkpoint, EMA weights). Below n = {FEWEST} there is no interval and no ±. "
-        "(n = …) in a cell: fewer seeds have that score. —: no score.",
-        "Bold: the best mean of its column, only where its interval is apart from every other recipe's. "
-        "A column without bold has no clear winner; intervals that overlap do not prove recipes equal.",
-        "images: real images shown to the discriminator. G / D steps: updates of generator and discriminator. "
-        "device-s: seconds of training per trial. All are means over the n trials.",
-    ]
-    if any(row.n < row.trials for block in blocks for row in block.shown):
-        notes.append(
-            "n of m: of the recipe's m trials, n have scores; the others count in no mean. A mean without the seeds "
-            "that went wrong flatters its recipe."
-        )
-    if searched:
-        notes.append(
-            "Compared are the trials of the last phase alone: of each variant the configuration that the search chose, "
-            "trained anew with seeds that it was not chosen by. The scores of the search are lucky ones."
-        )
-    counted = [*rows, *(found.row for found in searched)]
-    if any(row.failures and row.failures.k for row in counted):
-        notes.append(
-            "failure rate: of the trials that ended, those that failed, diverged or were flagged, with Wilson's 95 % "
-            "interval. flagged: scored, but with a problem (vanished gradient, collapse, a critic that always wins). "
-            "Pruned trials, stopped early for a better one's sake, are not counted in it."
-        )
-    if any(block.references for block in blocks):
-        notes.append(
-            "Reference rows are not ranked: an untrained generator, and real images scored against other real ones."
-        )
-    if len(blocks) > 1:
-        notes.append("Rows with different protocol ids stand in different tables: their scores must not be compared.")
-    budgets = [row.images for row in rows if row.images is not None]
-    if budgets and max(budgets) > 1.01 * min(budgets):
-        notes.append("The recipes were not shown the same number of images: this is not a comparison under one budget.")
-    return tuple(notes)

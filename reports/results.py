@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganbench.errors import UserError
 
@@ -17,7 +17,7 @@ SCORES = (
 )  # fmt: skip
 TRIALS = (
     "variant", "recipe", "trial", "seed", "status", "reason", "problems",
-    "images", "d_steps", "g_steps", "seconds", "parameters",
+    "images", "d_steps", "g_steps", "seconds", "parameters", "peak_memory_mb", "config",
 )  # fmt: skip
 SEARCH = ("variant", "settings", "trial", "seed", "status", "reason", "problems", "value", "chosen")
 CURVES = ("recipe", "trial", "seed", "images", "name", "value")
@@ -25,7 +25,7 @@ CURVES = ("recipe", "trial", "seed", "images", "name", "value")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of samples of one trial: a PNG file, drawn after `images` real images were shown."""
+    """A picture of one trial's samples: a PNG file, drawn after `images` real images were shown."""
 
     recipe: str
     seed: int
@@ -42,10 +42,12 @@ class Search:
         trials: one row per trial: variant, settings (what tells it from the variant's others), trial, seed, status,
             reason and problems as in `Results.trials`, value (what it was judged by, or NaN), chosen (whether its
             configuration was).
+        direction: which values are better.
     """
 
     rule: str
     trials: DataFrame
+    direction: Literal["lower", "higher"] = "lower"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +64,17 @@ class Results:
         trials: one row per trial: variant (what recipes are grouped by), recipe, trial, seed, status ("done", "failed",
             "diverged", "pruned"; any other has not ended), reason (why it did not end as done), problems (a list of
             {"kind", "images", "detail"}: what the health checks flagged), images (real images shown to the
-            discriminator), d_steps, g_steps, seconds (of the device, training only), parameters. The order of recipes
-            decides their colours.
+            discriminator), d_steps, g_steps, seconds (of the device, training only), parameters (of both networks),
+            peak_memory_mb (of the process, in MiB), config (everything the trial was asked for, a nested mapping; None
+            where it is not known). The order of recipes decides their colours.
         curves: recipe, trial, seed, images, name, value; name is a metric (scored on the selection split while
-            training) or a loss ("loss/discriminator").
+            training), a loss ("loss/discriminator") or a sign of health ("health/gradient_generator").
         grids: sample grids; the last one of each trial is shown.
         protocols: protocol_id → what the protocol says (JSON-able).
         commands: shell lines that made these results.
+        environment: what the trials ran on: name of a fact → its values, several where trials differ.
+        gallery: pictures of the samples that are nearest to the training set, one a row, each beside its nearest
+            training images.
         search: the trials that chose what is compared; None where all trials are compared.
 
     Raises:
@@ -83,6 +89,8 @@ class Results:
     grids: list[Grid]
     protocols: dict[str, dict[str, Any]]
     commands: list[str]
+    environment: dict[str, list[str]] = field(default_factory=dict)
+    gallery: list[Grid] = field(default_factory=list)
     search: Search | None = None
 
     def __post_init__(self) -> None:

@@ -1,89 +1,202 @@
-"""What a comparison allows one to say, in sentences."""
+"""The comparison in sentences: the verdict above the tables and the notes below them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reports.ranking import Comparison, Row, ranked
-from reports.statistics import FEWEST, Interval
+from reports.rows import Block, Comparison, Metric, Row, Searched
+from reports.statistics import FEWEST
 
 NAMED = 4
-"""Recipes that the verdict names for their failures."""
+"""Recipes that a sentence names; of more it gives the number."""
 
 
 def verdict(result: Comparison) -> list[str]:
-    """What the first block's first metric allows one to say, and what failed: one to four sentences."""
+    """What the first block's first metric allows one to say, and how the trials ended: two or three sentences.
+
+    A baseline adds one on how the others compare with it, a search one on what it lost.
+    """
     block = result.blocks[0]
-    order = ranked(block.rows, block.metrics[0]) if block.metrics else []
-    if not order:
-        sentences = ["No recipe has a score yet, so there is nothing to compare."]
-    else:
-        label = block.metrics[0].label
-        (best, mean), others = order[0], order[1:]
-        under = f" under protocol {block.protocol_id}" if len(result.blocks) > 1 else ""
-        if not others:
-            sentences = [f"Only {best.recipe} has a score of {label}{under}, so there is nothing to compare it with."]
-        elif tied := [row.recipe for row, value in others if value.point == mean.point]:
-            shared = _listed([best.recipe, *tied])
-            sentences = [f"By {label}, {shared} share the best mean of {len(order)} recipes{under}."]
-        else:
-            over = f", taken over the {best.n} of {best.trials} trials that have a score" if best.lost else ""
-            sentences = [f"By {label}, {best.recipe} has the best mean of {len(order)} recipes{under}{over}."]
-            sentences.append(_separation(best, mean, others))
+    where = f" under protocol {block.protocol_id}" if len(result.blocks) > 1 else ""
     return [
-        *sentences,
-        *_losses([row for block in result.blocks for row in block.rows]),
-        *_search_losses([found.row for found in result.searched]),
         *(
-            f"None of the {found.row.trials} configurations tried of {found.row.recipe} has a score, so it is missing."
-            for found in result.searched
-            if not (found.row.n or found.row.unfinished)
+            _ranking(block, block.metrics[0], where)
+            if block.metrics
+            else ["No recipe has a score yet, so there is nothing to compare."]
         ),
+        *(_against(result.baseline, block) if result.baseline is not None else []),
+        *_endings([row for block in result.blocks for row in block.rows]),
+        *_losses_of_search(result.searched),
     ]
 
 
-def _search_losses(rows: list[Row]) -> Iterator[str]:
-    """A sentence on the search's trials that failed or were flagged."""
-    trials = sum(row.trials for row in rows)
-    if bad := sum(row.lost + row.flagged for row in rows):
-        whose = _shares([(row.recipe, row.lost + row.flagged, row.trials) for row in rows])
-        yield f"Of the {trials} trials of the search, {bad} failed, diverged or were flagged: {whose}."
+def _ranking(block: Block, metric: Metric, where: str) -> list[str]:
+    """Who has the best mean, and from whom it can be told apart."""
+    ranked = [row for row in block.rows if row.cells[metric.name].interval]
+    if not ranked:
+        return ["No recipe has a score yet, so there is nothing to compare."]
+    best, *others = ranked
+    if not others:
+        return [f"Only {best.recipe} has a score of {metric.label}{where}, so there is nothing to compare it with."]
+    points = {row.recipe: value.point for row in ranked if (value := row.cells[metric.name].interval)}
+    if shared := [row for row in others if points[row.recipe] == points[best.recipe]]:
+        names = some([best.recipe, *(row.recipe for row in shared)])
+        rest = others[len(shared) :]
+        return [
+            f"By {metric.label}, {names} share the best mean of {len(ranked):,} recipes{where}.",
+            *([f"Of the others, {_separation(ranked, rest, metric, best.recipe)}"] if rest else []),
+        ]
+    over = f", taken over the {best.n} of {best.trials} trials that have a score" if best.lost else ""
+    return [
+        f"By {metric.label}, {best.recipe} has the best mean of {len(ranked):,} recipes{where}{over}.",
+        _separation(ranked, others, metric, "It"),
+    ]
 
 
-def _losses(rows: list[Row]) -> Iterator[str]:
-    """Sentences on the trials that failed or were flagged, and whose they are."""
+def _separation(ranked: list[Row], others: list[Row], metric: Metric, subject: str) -> str:
+    """One sentence on whether the best stands apart from `others`."""
+    cells = {row.recipe: row.cells[metric.name] for row in ranked}
+    n = len(cells[ranked[0].recipe].scores)
+    if n < FEWEST:
+        return f"{subject} has fewer than {FEWEST} training seeds and so no interval: the order may be chance."
+    few = [row.recipe for row in others if len(cells[row.recipe].scores) < FEWEST]
+    tied = [row.recipe for row in others if cells[row.recipe].tied]
+    worse = [row.recipe for row in others if row.recipe not in {*few, *tied}]
+    tested = sum(len(cell.scores) >= FEWEST for cell in cells.values())
+    how = f"at 95 %; n = {n} training seeds"
+    if tested > 2:
+        how += f", corrected for {tested * (tested - 1) // 2:,} comparisons"
+    parts = []
+    if tied:
+        parts.append(f"is tied with {some(tied)}")
+    if worse:
+        every = "every other recipe" if len(worse) == len(ranked) - 1 else some(worse)
+        parts.append(f"is surely better than {every}")
+    said = f"{subject} {' and '.join(parts)} ({how})" if parts else ""
+    unknown = f"of {some(few)} it cannot be told, for want of {FEWEST} training seeds" if few else ""
+    text = "; ".join(filter(None, (said, unknown)))
+    return f"{text[0].upper()}{text[1:]}." if subject == "It" else f"{text}."
+
+
+def _against(baseline: str, block: Block) -> Iterator[str]:
+    """How the others compare with the baseline by the first metric; nothing where none can."""
+    if not block.metrics:
+        return
+    metric = block.metrics[0]
+    judged = {said: [row.recipe for row in block.rows if row.cells[metric.name].against == said] for said in
+              ("better", "worse", "tied")}  # fmt: skip
+    parts = [
+        f"{some(recipes)} {'is' if len(recipes) == 1 else 'are'} {'tied with it' if said == 'tied' else said}"
+        for said, recipes in judged.items()
+        if recipes
+    ]
+    if parts:
+        yield f"Compared with the baseline {baseline} by {metric.label}, {'; '.join(parts)}."
+
+
+def _endings(rows: list[Row]) -> Iterator[str]:
+    """One sentence on the trials that failed, were flagged or pruned or have not ended, and whose they are."""
     trials = sum(row.trials for row in rows)
+    parts = []
     if lost := sum(row.lost for row in rows):
         whose = _shares([(row.recipe, row.lost, row.trials) for row in rows])
-        yield f"{lost} of {trials} trials failed or diverged and count in no mean: {whose}."
+        parts.append(f"{lost:,} of {trials:,} trials failed or diverged and count in no mean: {whose}")
     if flagged := sum(row.flagged for row in rows):
         whose = _shares([(row.recipe, row.flagged, row.trials) for row in rows])
-        yield f"Problems were flagged in {flagged} of {trials} trials that have scores, which count: {whose}."
+        parts.append(
+            f"problems were flagged in {flagged:,} of {trials:,} trials that have scores, which count: {whose}"
+        )
     if pruned := sum(row.pruned for row in rows):
-        yield f"{pruned} of {trials} trials were pruned: stopped early, as worse than others at the same point."
+        parts.append(f"{pruned:,} of {trials:,} trials were pruned, that is stopped early as worse than others")
+    if unfinished := sum(row.unfinished for row in rows):
+        parts.append(f"{unfinished:,} of {trials:,} trials {'has' if unfinished == 1 else 'have'} not ended")
+    if trials:
+        well = f"none of the {trials:,} trials failed or was" if trials > 1 else "the only trial neither failed nor was"
+        yield _sentence(parts or [f"{well} flagged"])
+
+
+def _losses_of_search(searched: tuple[Searched, ...]) -> Iterator[str]:
+    """One sentence on the search's trials that failed or were flagged, and on variants that it lost altogether."""
+    rows = [found.row for found in searched]
+    parts = []
+    if bad := sum(row.lost + row.flagged for row in rows):
+        whose = _shares([(row.recipe, row.lost + row.flagged, row.trials) for row in rows])
+        trials = sum(row.trials for row in rows)
+        parts.append(f"of the {trials:,} trials of the search, {bad:,} failed, diverged or were flagged: {whose}")
+    parts += [
+        f"none of the {row.trials:,} configurations tried of {row.recipe} has a score, so it is missing"
+        for row in rows
+        if not (row.n or row.unfinished)
+    ]
+    if parts:
+        yield _sentence(parts)
+
+
+def _sentence(parts: list[str]) -> str:
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _shares(counts: list[tuple[str, int, int]]) -> str:
-    """Which recipes have them, the worst first; of many, as many as can be read."""
-    some = sorted((row for row in counts if row[1]), key=lambda row: -row[1] / row[2])
-    words = [f"{recipe} {count} of {trials}" for recipe, count, trials in some[:NAMED]]
-    more = len(some) - len(words)
-    return _listed([*words, *([f"{more} more recipe{'s' * (more > 1)}"] if more else [])])
+    """Which recipes have them, the worst first."""
+    worst = sorted((row for row in counts if row[1]), key=lambda row: -row[1] / row[2])
+    return some([f"{recipe} {count} of {trials}" for recipe, count, trials in worst])
 
 
-def _separation(best: Row, mean: Interval, others: list[tuple[Row, Interval]]) -> str:
-    """One sentence on whether the best stands apart from the others."""
-    unknown = [row.recipe for row, value in ((best, mean), *others) if value.low is None]
-    overlapping = [row.recipe for row, value in others if value.low is not None and not mean.apart(value)]
-    if best.recipe in unknown:
-        return f"It has fewer than {FEWEST} training seeds and so no interval: the order may be chance."
-    if overlapping:
-        sentence = f"Its 95 % interval (n = {mean.n} training seeds) overlaps that of {_listed(overlapping)}"
-        return f"{sentence}: by their intervals they cannot be told apart."
-    if unknown:
-        return f"Whether it is better than {_listed(unknown)} cannot be told: fewer than {FEWEST} training seeds there."
-    return f"Its 95 % interval (n = {mean.n} training seeds) is apart from every other recipe's."
+def some(names: list[str], noun: str = "recipe") -> str:
+    """As many names as can be read, and the number of the others."""
+    more = len(names) - NAMED
+    listed = [*names[:NAMED], *([f"{more:,} more {noun}{'s' * (more > 1)}"] if more > 0 else [])]
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def notes(
+    blocks: tuple[Block, ...], baseline: str | None = None, searched: tuple[Searched, ...] = ()
+) -> tuple[str, ...]:
+    """What has to be said under the tables of these blocks."""
+    rows = [row for block in blocks for row in block.rows]
+    said = [
+        "±: half-width of the 95 % t interval of the mean over training seeds; n: training seeds with scores "
+        f"(last checkpoint, EMA weights). Below n = {FEWEST} there is no interval and no ±. "
+        "(n = …) in a cell: fewer seeds have that score. —: no score.",
+        "Bold: surely better than every other recipe of the column. Surely: Welch's t test of the difference of the "
+        "means at 95 %, corrected (Holm) for all pairs of the column. rank: from 1 + the number of recipes that are "
+        "surely better, to the number of those with a score less those surely worse; recipes whose difference may "
+        "be 0 are tied, which does not prove them equal.",
+        "images: real images shown to the discriminator. G / D steps: updates of generator and discriminator. "
+        "device-s: seconds of training. parameters: of both networks. peak MiB: the most memory that the trial's "
+        "process had. All are means over the n trials. real / fake: samples that each score compares.",
+    ]
+    if baseline is not None:
+        said.append(
+            f"Differences: the recipe's mean less that of the baseline {baseline}, each with its own 95 % interval "
+            f"(Welch). better, worse: surely so, corrected (Holm) for the comparisons with the baseline."
+        )
+        if not any(cell.difference for row in rows for cell in row.cells.values()):
+            said.append(f"No difference to {baseline} can be taken: it shares no score with another recipe here.")
+    if any(row.n < row.trials for block in blocks for row in block.shown):
+        said.append(
+            "n of m: of the recipe's m trials, n have scores; the others count in no mean. A mean without the seeds "
+            "that went wrong flatters its recipe."
+        )
+    if searched:
+        said.append(
+            "Compared are the trials of the last phase alone: of each variant the configuration that the search chose, "
+            "trained anew with seeds that it was not chosen by. The scores of the search are lucky ones."
+        )
+    if any(row.failures and row.failures.k for row in (*rows, *(found.row for found in searched))):
+        said.append(
+            "failure rate: of the trials that ended, those that failed, diverged or were flagged, with Wilson's 95 % "
+            "interval. flagged: scored, but with a problem (vanished gradient, collapse, a critic that always wins). "
+            "Pruned trials, stopped early for a better one's sake, are not counted in it."
+        )
+    if any(block.references for block in blocks):
+        said.append(
+            "Reference rows are not ranked: an untrained generator, and real images scored against other real ones."
+        )
+    if len(blocks) > 1:
+        said.append("Rows with different protocol ids stand in different tables: their scores must not be compared.")
+    budgets = [row.images for row in rows if row.images is not None]
+    if budgets and max(budgets) > 1.01 * min(budgets):
+        said.append("The recipes were not shown the same number of images: this is not a comparison under one budget.")
+    return tuple(said)

@@ -19,6 +19,8 @@ from harness.config import TrackingConfig, TrialConfig, resolve
 
 Json = dict[str, Any]
 
+collect_ignore = ["loopback_views.py"]  # no tests: it imports its neighbour, which only `_module` can find
+
 
 @pytest.fixture(autouse=True)
 def isolated_wandb(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -46,16 +48,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def wandb_server(isolated_wandb: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A working server (`loopback.WandbServer`) with a login to it."""
-    spec = importlib.util.spec_from_file_location("loopback", Path(__file__).with_name("loopback.py"))
-    assert spec
-    assert spec.loader
-    loopback = importlib.util.module_from_spec(spec)
-    sys.modules["loopback"] = loopback  # dataclasses look their module up
-    spec.loader.exec_module(loopback)
+    loopback = _module("loopback")
     with loopback.WandbServer() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", loopback.API_KEY)
         yield server
+
+
+def _module(name: str) -> Any:
+    """A helper module beside this file: under pytest's importlib mode, tests import none by name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def wandb_views(wandb_server: Any) -> Any:
+    """What that server keeps of reports and workspaces (`loopback_views.ViewServer`)."""
+    return _module("loopback_views").ViewServer(wandb_server)
 
 
 @dataclass(frozen=True)

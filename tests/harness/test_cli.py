@@ -26,7 +26,7 @@ COMMAND = Path(sys.executable).with_name("ganbench")
 LOCAL = ("--wandb=disabled", "--device=cpu")
 COMMANDS = (
     "", "train", "sample", "evaluate", "sweep", "sweep run", "sweep status", "sweep retry", "sweep export",
-    "sweep list", "report", "list", "doctor", "sync", "cache", "cache prune",
+    "sweep list", "report", "compare", "list", "doctor", "sync", "cache", "cache prune",
 )  # fmt: skip
 
 SPEC = """\
@@ -224,7 +224,9 @@ def test_a_sweep_trains_every_trial_and_writes_the_comparison(sweep):
     assert "untrained generator" in ended.stdout
     report = folder / "report"
     assert f"report: {report.relative_to(folder.parents[1])}" in ended.stdout
-    assert {"index.html", "table.md", "table.tex", "table.csv"} <= {file.name for file in report.iterdir()}
+    assert {"index.html", "table.md", "table.tex", "table.csv", "table.json", "data"} <= {
+        file.name for file in report.iterdir()
+    }
 
 
 def test_trials_of_a_sweep_have_the_bits_of_single_ones(sweep, ganbench, tmp_path):
@@ -266,7 +268,9 @@ def test_watching_is_for_people(sweep, ganbench):
     assert "do not go together" in ganbench("sweep", "status", folder, "--watch", "--json").mistake()
 
 
-@pytest.mark.parametrize(("fmt", "start"), [("md", "##"), ("tex", "% needs"), ("csv", "recipe"), ("html", "out/")])
+@pytest.mark.parametrize(
+    ("fmt", "start"), [("md", "##"), ("tex", "% needs"), ("csv", "recipe"), ("json", "{"), ("html", "out/")]
+)
 def test_report_in_every_format(sweep, ganbench, tmp_path, fmt, start):
     folder, _ = sweep
     ended = ganbench("report", folder, "--format", fmt, "--out=out")

@@ -12,7 +12,7 @@ import typer.main
 from harness.cli import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "sweeps/README.md", "docs/scaling.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "sweeps/README.md", "docs/scaling.md", "docs/report.md")
 
 
 def shown_commands() -> list[str]:
@@ -40,3 +40,19 @@ def test_shown_files_exist():
         folder = (ROOT / name).parent
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text()):
             assert (folder / target).exists(), f"{name} links to {target}"
+
+
+def test_the_notebook_of_the_reports_page_runs(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "docs/report.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert "ours has the best mean of 2 recipes" in capsys.readouterr().out
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_the_reports_page_tells_every_column():
+    from reports.results import CURVES, SCORES, TRIALS
+
+    text = (ROOT / "docs/report.md").read_text()
+    assert [name for name in {*CURVES, *SCORES, *TRIALS} if f"`{name}`" not in text] == []

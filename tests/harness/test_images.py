@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.images import NonFiniteImages, grid, save_grid, save_picture, scatter, to_float, to_points, to_uint8
+from harness.images import NonFiniteImages, grid, save_picture, scatter, to_float, to_points, to_uint8
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
 
@@ -74,7 +74,7 @@ def test_grid_lays_images_out_row_by_row_on_white(channels):
 def test_saved_grid_is_a_png_of_the_very_pixels(tmp_path, channels, mode):
     images = np.random.default_rng(0).integers(0, 256, (10, channels, 8, 8), dtype=np.uint8)
     path = tmp_path / "samples" / "00000100.png"
-    save_grid(images, path, columns=4)
+    save_picture(grid(images, columns=4), path)
     with Image.open(path) as saved:
         assert (saved.format, saved.mode) == ("PNG", mode)
         assert np.array_equal(np.asarray(saved).reshape(*saved.size[::-1], channels), grid(images, 4))

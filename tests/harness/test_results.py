@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from ganbench.errors import UserError
 from harness.results import collect, find_trials
 from harness.store import TrialFolder
 from harness.sweep.benchmark import Metric
-from harness.sweep.folder import extend, prepare, trial_folder
+from harness.sweep.folder import extend, load_manifest, prepare, trial_folder
 from harness.sweep.search import Search
 from reports import comparison, write
 
@@ -76,11 +77,8 @@ def test_of_a_search_in_phases_only_the_last_is_compared(tmp_path, tiny, trained
     rates = {"gan.lr_generator": 0.001}
     tried = [tiny(**rates), tiny(**{"gan.lr_generator": 0.002})]
     configs = [*tried, *(tiny(seed=seed, **rates) for seed in (1, 2))]
-    keys = list(
-        prepare(
-            folder, SimpleNamespace(name="study", source_text="x: 1\n", trials=configs[:2], search=search, pruning=None)
-        ).trials
-    )
+    spec = SimpleNamespace(name="study", source_text="x: 1\n", trials=configs[:2], search=search, pruning=None)
+    keys = list(prepare(folder, spec).trials)
     none = collect([folder])
     assert (len(none.trials), len(none.search.trials), none.search.trials["chosen"].any()) == (0, 2, False)
     assert write(none, tmp_path / "early").is_file()
@@ -95,7 +93,7 @@ def test_of_a_search_in_phases_only_the_last_is_compared(tmp_path, tiny, trained
     assert list(results.trials["recipe"]) == ["vanilla", "vanilla"]  # the search's settings tell nothing any more
     assert set(results.scores["trial"]) == set(results.curves["trial"]) == set(keys[2:])
     found = results.search.trials
-    assert results.search.rule == "best FID (selection split)"
+    assert (results.search.rule, results.search.direction) == ("best FID (selection split)", "lower")
     assert list(found["trial"]) == keys[:2]
     assert list(found["settings"]) == ["lr_generator=0.001", "lr_generator=0.002"]
     assert list(found["chosen"]) == [True, False]
@@ -146,3 +144,66 @@ def test_folders_that_hold_neither(tmp_path, sweep):
     (sweep / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=r"manifest\.json is damaged"):
         find_trials([sweep])
+
+
+def test_costs_config_and_environment_are_read(sweep):
+    results = collect([sweep])
+    done = results.trials.iloc[0]
+    assert done["peak_memory_mb"] > 0
+    assert done["parameters"] > 0
+    assert done["config"]["gan"]["name"] == "vanilla"
+    assert [config["seed"] for config in results.trials["config"]] == [0, 1, 2, 0]
+    assert math.isnan(results.trials.iloc[1]["peak_memory_mb"])
+    assert {"torch", "python", "device"} <= set(results.environment)
+    assert all(len(values) == 1 for values in results.environment.values())
+
+
+def test_trials_of_different_machines_have_several_environments(sweep, trained):
+    folder = trial_folder(sweep, list(load_manifest(sweep).trials)[3])
+    folder.write_status("done", environment={**TrialFolder(trained).status()["environment"], "threads": 64})
+    assert collect([sweep]).environment["threads"] == ["1", "64"]
+
+
+def test_the_gallery_is_found(sweep):
+    (picture,) = collect([sweep]).gallery
+    assert (picture.recipe, picture.seed, picture.images) == ("vanilla", 0, 256)
+    assert picture.path.is_file()
+
+
+def test_nothing_trained_yet(tmp_path, tiny):
+    spec = SimpleNamespace(name="new", source_text="x: 1\n", trials=[tiny()], search=None, pruning=None)
+    prepare(tmp_path / "new", spec)
+    results = collect([tmp_path / "new"])
+    assert list(results.trials["status"]) == ["pending"]
+    assert results.scores.empty
+    assert results.curves.empty
+    assert not results.environment
+
+
+def test_long_histories_take_little_memory(sweep):
+    collect([sweep])  # imports
+    folder = trial_folder(sweep, next(iter(load_manifest(sweep).trials)))
+    row = next(row for row in folder.history() if row["kind"] == "train")
+    with folder.history_file.open("a") as file:
+        file.writelines(json.dumps({**row, "images": 256 + number}) + "\n" for number in range(10_000))
+    tracemalloc.start()
+    try:
+        values = len(collect([sweep]).curves)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert values > 20_000
+    assert peak / values < 150  # bytes; a dict for each value would take 300 and more
+
+
+def test_a_sweep_of_failures_only_renders_and_says_so(tmp_path, tiny):
+    configs = [tiny(seed=seed) for seed in range(3)]
+    spec = SimpleNamespace(name="bad", source_text="x: 1\n", trials=configs, search=None, pruning=None)
+    for key, config in zip(prepare(tmp_path / "bad", spec).trials, configs, strict=True):
+        trial_folder(tmp_path / "bad", key).claim(config)
+        trial_folder(tmp_path / "bad", key).write_status("failed", reason="killed by signal 9", images=16)
+    results = collect([tmp_path / "bad"])
+    (block,) = comparison(results).blocks
+    assert (block.protocol_id, block.rows[0].n, block.rows[0].failed) == ("", 0, 3)
+    assert write(results, tmp_path / "report").is_file()
+    assert "killed by signal 9" in (tmp_path / "report" / "table.md").read_text()

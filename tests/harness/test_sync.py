@@ -129,6 +129,7 @@ def whole(server, run: str) -> list[tuple[int, int]]:
     return [(row["_step"], row["images"]) for row in server.runs[run].rows]
 
 
+@pytest.mark.slow
 def test_an_online_run_whose_server_died_arrives_later_and_no_row_of_it_twice(tmp_path, wandb_server, monkeypatch):
     monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.5)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.05")

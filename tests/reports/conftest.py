@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports.results import CURVES, SCORES, TRIALS, Grid, Results
+from reports.results import CURVES, SCORES, SEARCH, TRIALS, Grid, Results, Search
 
 METRICS = {
     "fid": ("FID (digits)", "lower", 20.0),
@@ -68,6 +69,8 @@ def study(
                     "g_steps": 312 // (1 + i % 5),
                     "seconds": 61.4 + 9 * i + seed,
                     "parameters": 1_200_000,
+                    "peak_memory_mb": None if broke else 600 + i,
+                    "config": {"gan": {"name": recipe, "lr": 1e-4 * (1 + i)}, "data": {"name": "digits"}, "seed": seed},
                 }
             )
             for name, (label, direction, scale) in METRICS.items():
@@ -112,3 +115,31 @@ def study(
 @pytest.fixture(scope="session")
 def make_study() -> Callable[..., Results]:
     return study
+
+
+NASTY = [
+    "<script>alert(1)</script>", r"50% & $x_1^2$ #{\bf a} ~\input{x}", "[pipe | star*]", "`tick` \"quote\" é α 中",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def nasty() -> Results:
+    """Names that would be markup wherever they are not escaped; the second recipe has a failure."""
+    return study(NASTY, failed=[(NASTY[1], 2)])
+
+
+@pytest.fixture(scope="session")
+def searched_study() -> Results:
+    """One recipe, and the search that chose it; of the other variant that was searched, nothing has a score."""
+    rows = [
+        {
+            "variant": "wgan", "settings": "lr_generator=0.01", "trial": "t", "seed": 0, "status": "done",
+            "reason": None, "problems": [], "value": 3.25, "chosen": True,
+        },
+        {
+            "variant": "a_b", "settings": "", "trial": "u", "seed": 0, "status": "failed",
+            "reason": "killed", "problems": [], "value": None, "chosen": False,
+        },
+    ]  # fmt: skip
+    search = Search("best FID (selection split)", pd.DataFrame(rows, columns=list(SEARCH)))
+    return dataclasses.replace(study(["wgan"]), search=search)

@@ -12,7 +12,7 @@ from ganbench.errors import UserError
 from reports.ranking import Comparison, comparison
 from reports.results import SEARCH, Results, Search
 from reports.sentences import verdict
-from reports.statistics import Interval, interval, proportion
+from reports.statistics import Interval, difference, interval, proportion
 
 Make = Callable[..., Results]
 
@@ -44,21 +44,112 @@ def test_each_row_is_mean_and_interval_over_seeds(make_study: Make) -> None:
     assert [metric.header for metric in block.metrics[:3]] == ["FID (digits) ↓", "KID (digits) ↓", "IS (digits) ↑"]
 
 
-def test_bold_needs_an_interval_apart_from_every_other(make_study: Make) -> None:
-    # the t interval of {x-w, x, x+w} is x ± 2.484 w
+def test_bold_needs_to_be_surely_better_than_every_other(make_study: Make) -> None:
+    # three seeds at x − w, x, x + w: the difference's standard error is 0.816 w, its t quantile at 4 degrees 2.776
     clear = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 2.0, "c": 3.0})))
     assert bold(clear, "fid") == ["a"]  # lower is better
     assert bold(clear, "is") == ["c"]  # higher is better
-    near = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 1.4, "c": 3.0})))
+    assert verdict(clear)[1] == (
+        "It is surely better than every other recipe (at 95 %; n = 3 training seeds, corrected for 3 comparisons)."
+    )
+    near = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 1.2, "c": 3.0})))
     assert bold(near, "fid") == []
     assert bold(near, "is") == ["c"]
 
     def wide_third(recipe: str, seed: int, metric: str) -> float:
-        return {"a": 1.0, "b": 2.0, "c": 3.0}[recipe] + (1.0 if recipe == "c" else 0.1) * (seed - 1)
+        return {"a": 1.0, "b": 2.0, "c": 3.0}[recipe] + (1.5 if recipe == "c" else 0.1) * (seed - 1)
 
     third = comparison(make_study(["a", "b", "c"], value=wide_third))
-    assert bold(third, "fid") == []  # apart from the runner-up, but c's interval reaches over both
-    assert "overlaps that of c" in " ".join(verdict(third))
+    assert bold(third, "fid") == []  # surely better than the runner-up, but c may be anywhere
+    assert verdict(third)[1] == (
+        "It is tied with c and is surely better than b (at 95 %; n = 3 training seeds, corrected for 3 comparisons)."
+    )
+    assert {row.recipe: row.ranks for row in third.blocks[0].rows} == {"a": (1, 2), "b": (2, 3), "c": (1, 3)}
+    assert [row.recipe for row in third.blocks[0].rows if row.cells["fid"].tied] == ["a", "c"]
+
+
+def test_ranks_are_each_columns_own(make_study: Make) -> None:
+    block = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 2.0, "c": 2.01}))).blocks[0]
+    rows = {row.recipe: row for row in block.rows}
+    assert {recipe: row.cells["fid"].ranks for recipe, row in rows.items()} == {"a": (1, 1), "b": (2, 3), "c": (2, 3)}
+    assert {recipe: row.cells["is"].ranks for recipe, row in rows.items()} == {"a": (3, 3), "b": (1, 2), "c": (1, 2)}
+    assert all(row.ranks == row.cells["fid"].ranks for row in rows.values())
+
+
+def test_two_recipes_are_tied_exactly_where_the_interval_of_their_difference_holds_0(make_study: Make) -> None:
+    rng = np.random.default_rng(5)
+    seen = set()
+    for _ in range(20):
+        table = {recipe: rng.normal(shift, 1.0, 4) for recipe, shift in (("a", 0.0), ("b", 2.0))}
+        compared = comparison(make_study(["a", "b"], seeds=4, value=lambda r, s, _, table=table: table[r][s]))
+        tied = difference(table["a"], table["b"]).holds(0.0)
+        assert all(row.ranks == (1, 2) for row in compared.blocks[0].rows) == tied
+        seen.add(tied)
+    assert seen == {True, False}
+
+
+def test_of_many_ties_the_verdict_names_a_few(make_study: Make) -> None:
+    sentence = verdict(
+        comparison(make_study(list("abcdefgh"), value=flat(dict.fromkeys("abcdefgh", 1.0) | {"a": 0.99})))
+    )[1]
+    assert sentence == (
+        "It is tied with b, c, d, e and 3 more recipes (at 95 %; n = 3 training seeds, corrected for 28 comparisons)."
+    )
+
+
+def test_a_recipe_of_few_seeds_is_neither_surely_better_nor_worse(make_study: Make) -> None:
+    lost = {("b", seed): "failed" for seed in range(2)}
+    compared = comparison(make_study(["a", "b", "c"], states=lost, value=flat({"a": 1.0, "b": 50.0, "c": 9.0})))
+    assert {row.recipe: row.ranks for row in compared.blocks[0].rows} == {"a": (1, 2), "b": (1, 3), "c": (2, 3)}
+    assert bold(compared, "fid") == []
+    assert verdict(compared)[1] == (
+        "It is surely better than c (at 95 %; n = 3 training seeds); of b it cannot be told, for want of 3 "
+        "training seeds."
+    )
+
+
+def test_the_baseline_is_what_differences_are_taken_to(make_study: Make) -> None:
+    results = make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 2.0, "c": 2.05}))
+    compared = comparison(results, baseline="b")
+    rows = {row.recipe: row.cells["fid"] for row in compared.blocks[0].rows}
+    assert compared.baseline == "b"
+    assert rows["a"].difference == difference([1.9, 2.0, 2.1], [0.9, 1.0, 1.1])
+    assert rows["b"].difference is None
+    assert {recipe: cell.against for recipe, cell in rows.items()} == {"a": "better", "b": None, "c": "tied"}
+    assert {row.recipe: row.cells["is"].against for row in compared.blocks[0].rows}["a"] == "worse"  # higher is better
+    assert "Compared with the baseline b by FID (digits), a is better; c is tied with it." in verdict(compared)
+    assert any("baseline b" in note for note in compared.notes)
+    plain = comparison(results)
+    assert plain.baseline is None
+    assert all(cell.difference is None for row in plain.blocks[0].rows for cell in row.cells.values())
+
+
+def test_a_baseline_that_is_none_is_refused_and_one_without_scores_told(make_study: Make) -> None:
+    results = make_study(["vanilla", "sngan"], states={("sngan", seed): "failed" for seed in range(3)})
+    with pytest.raises(UserError, match="unknown baseline 'sngam': did you mean 'sngan'"):
+        comparison(results, baseline="sngam")
+    compared = comparison(results, baseline="sngan")
+    assert any("No difference to sngan can be taken" in note for note in compared.notes)
+    assert len(verdict(compared)) == 2
+
+
+def test_a_baseline_of_few_seeds_gives_differences_without_claims(make_study: Make) -> None:
+    cells = [
+        row.cells["fid"]
+        for row in comparison(make_study(["a", "b"], seeds=2), baseline="a").blocks[0].rows
+        if row.recipe == "b"
+    ]
+    assert [(cell.difference and cell.difference.reason, cell.against) for cell in cells] == [
+        ("no interval: n = 2 seeds", None)
+    ]
+
+
+def test_another_protocols_recipe_has_no_difference_to_the_baseline(make_study: Make) -> None:
+    compared = comparison(
+        make_study(["a", "b", "c"], protocol_of=lambda recipe, _: "x" if recipe == "c" else "y"), baseline="a"
+    )
+    found = {row.recipe: row.cells["fid"].difference is None for block in compared.blocks for row in block.rows}
+    assert found == {"a": True, "b": False, "c": True}
 
 
 def test_no_bold_without_intervals_or_rivals(make_study: Make) -> None:
@@ -94,7 +185,11 @@ def test_rows_of_another_protocol_stand_apart_and_unranked_together(make_study: 
 
 def test_recipes_of_one_mean_share_the_verdict(make_study: Make) -> None:
     compared = comparison(make_study(["a", "b", "c"], value=flat({"a": 1.0, "b": 1.0, "c": 3.0})))
-    assert verdict(compared) == ["By FID (digits), a and b share the best mean of 3 recipes."]
+    assert verdict(compared) == [
+        "By FID (digits), a and b share the best mean of 3 recipes.",
+        "Of the others, a is surely better than c (at 95 %; n = 3 training seeds, corrected for 3 comparisons).",
+        "None of the 9 trials failed or was flagged.",
+    ]
 
 
 def test_one_recipe_scored_under_two_protocols_never_mixes_seeds(make_study: Make) -> None:
@@ -110,6 +205,32 @@ def test_one_seed_has_points_but_no_claims(make_study: Make) -> None:
     values = [cell.interval for row in compared.blocks[0].rows for cell in row.cells.values()]
     assert all(value is not None and value.low is None and value.n == 1 for value in values)
     assert "chance" in " ".join(verdict(compared))
+
+
+def test_one_trial_is_told_as_one(make_study: Make) -> None:
+    compared = comparison(make_study(["a"], seeds=1))
+    (row,) = compared.blocks[0].rows
+    assert (row.ranks, row.cells["fid"].best, row.n) == ((1, 1), False, 1)
+    assert verdict(compared) == [
+        "Only a has a score of FID (digits), so there is nothing to compare it with.",
+        "The only trial neither failed nor was flagged.",
+    ]
+
+
+def test_two_thousand_trials_are_told_in_three_sentences(make_study: Make) -> None:
+    two = make_study(["a", "b"], seeds=1)
+    fid = two.scores[two.scores["metric"] == "fid"]
+    names = [f"a lr={number}" for number in range(1_000)]
+    many = {
+        frame: pd.concat([part.assign(recipe=name, trial=name + part["trial"]) for name in names], ignore_index=True)
+        for frame, part in (("scores", fid), ("trials", two.trials.assign(seed=[0, 1])))
+    }
+    many["scores"]["value"] += np.arange(len(many["scores"])) / 1e6
+    many["scores"]["seed"] = ([0] * (len(fid) // 2) + [1] * (len(fid) // 2)) * 1_000
+    compared = comparison(dataclasses.replace(two, **many))
+    assert len(compared.blocks[0].rows) == 1_000
+    assert all(row.ranks == (1, 1_000) for row in compared.blocks[0].rows)
+    assert len(verdict(compared)) == 3
 
 
 def test_failed_trials_are_counted_with_their_reason_and_in_no_mean(make_study: Make) -> None:
@@ -264,8 +385,10 @@ def test_the_searchs_trials_are_counted_but_not_compared(make_study: Make) -> No
     assert b.row.failures == proportion(3, 3)
     assert [failure.recipe for failure in compared.failures] == ["b lr=0", "b lr=1", "b lr=2"]
     said = " ".join(verdict(compared))
-    assert "Of the 6 trials of the search, 3 failed, diverged or were flagged: b 3 of 3." in said
-    assert "None of the 3 configurations tried of b has a score, so it is missing." in said
+    assert said.endswith(
+        "Of the 6 trials of the search, 3 failed, diverged or were flagged: b 3 of 3; none of the 3 configurations "
+        "tried of b has a score, so it is missing."
+    )
     assert any("last phase alone" in note for note in compared.notes)
     assert not any("last phase alone" in note for note in alone.notes)
 
@@ -295,4 +418,4 @@ def test_a_recipe_that_was_only_pruned_has_no_row_of_scores(make_study: Make) ->
     compared = comparison(make_study(["a", "b", "c"], states=states))
     assert {row.recipe for row in compared.blocks[0].rows} == {"a", "b", "c"}
     assert {row.recipe for row in compared.blocks[0].shown} == {"b", "c"}
-    assert "4 of 9 trials were pruned: stopped early, as worse than others at the same point." in verdict(compared)
+    assert verdict(compared)[-1] == "4 of 9 trials were pruned, that is stopped early as worse than others."

@@ -1,51 +1,32 @@
+"""What the tables say; how it is written is tested beside each writer."""
+
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
-import pandas as pd
 import pytest
 
-from reports.ranking import Cell, Row, comparison
-from reports.results import SEARCH, Results, Search
-from reports.sentences import verdict
+from reports.ranking import comparison
+from reports.results import Results
+from reports.rows import Cell, Comparison, Row
 from reports.statistics import Interval
-from reports.tables import (
-    ENDINGS,
-    LISTED,
-    endings,
-    headers,
-    protocol_words,
-    records,
-    searching,
-    texts,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_text,
-)
+from reports.tables import ENDINGS, LISTED, Table, protocol_sentence, protocol_words, tables
 
 Make = Callable[..., Results]
-NASTY = [
-    "<script>alert(1)</script>", r"50% & $x_1^2$ #{\bf a} ~\input{x}", "[pipe | star*]", "`tick` \"quote\" é α 中",
-]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def nasty(make_study: Make) -> Results:
-    return make_study(NASTY, failed=[(NASTY[1], 2)])
+def all_of(compared: Comparison) -> dict[str, Table]:
+    return {table.name: table for table in tables(compared.blocks[0], compared)}
 
 
-def cell_text(make_study: Make, value: Interval | None, n: int) -> str:
-    block = comparison(make_study(["a"])).blocks[0]
-    cells = {metric.name: Cell(value) for metric in block.metrics}
-    return texts(Row("a", "recipe", cells, n), block)[1].text
+def words(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in line] for line in table.rows]
+
+
+def column(table: Table, head: str) -> dict[str, str]:
+    place = table.head.index(head)
+    return {line[0].text: line[place].text for line in (*table.rows, *table.references)}
 
 
 @pytest.mark.parametrize(
@@ -62,54 +43,61 @@ def cell_text(make_study: Make, value: Interval | None, n: int) -> str:
     ],
 )
 def test_decimals_follow_the_intervals_width(make_study: Make, value: Interval | None, n: int, expected: str) -> None:
-    assert cell_text(make_study, value, n) == expected
+    compared = comparison(make_study(["a"]))
+    block = compared.blocks[0]
+    row = Row("a", "recipe", {metric.name: Cell(value) for metric in block.metrics}, n)
+    table = all_of(replace(compared, blocks=(replace(block, rows=(row,)),)))["scores"]
+    assert column(table, "FID (digits) ↓")["a"] == expected
 
 
-def test_markdown_has_a_row_for_everyone_in_order(make_study: Make) -> None:
-    compared = comparison(make_study(failed=[("wgan", 1)]))
-    text = to_markdown(compared)
-    table, ended = ([line for line in part.splitlines() if line.startswith("|")] for part in text.split("\n\n")[1:3])
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
-    names = [line.split("|")[1].strip() for line in table[2:]]
-    assert names == [*(row.recipe for row in compared.blocks[0].rows), "untrained generator", "real vs real (floor)"]
-    assert "FID (digits) ↓" in table[0]
-    assert "IS (digits) ↑" in table[0]
-    assert "| 2 of 3 |" in next(line for line in table if line.startswith("| wgan |"))
-    assert "| 3 of 3 |" in next(line for line in table if line.startswith("| ttur |"))
-    assert "| wgan | 3 | 2 | 1 | 1/3 (6–79 %) |" in ended
-    assert "| ttur | 3 | 3 | 0 | 0/3 (0–56 %) |" in ended
-    assert "- wgan, seed 1, failed: the generator made NaN at step 812" in text
-    assert "Protocol a1b2c3d4e5f6 — features: digits; weights sha256: 0f0f0f0f0f0f…; resize kernel: none" in text
+def test_scores_come_with_ranks_seeds_and_sample_sizes(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b"], seeds=5, failed=[("b", 1)], value=by_recipe))
+    table = all_of(compared)["scores"]
+    assert table.head[:3] == ("recipe", "rank", "FID (digits) ↓")
+    assert column(table, "rank") == {"a": "1", "b": "2", "untrained generator": "", "real vs real (floor)": ""}
+    assert (column(table, "n of m")["a"], column(table, "n of m")["b"]) == ("5 of 5", "4 of 5")
+    assert (column(table, "seeds")["a"], column(table, "seeds")["b"]) == ("0–4", "0, 2–4")
+    assert column(table, "real / fake")["a"] == "1,000 / 1,000"
 
 
-def test_bold_cells_are_bold_in_markdown_and_latex(make_study: Make) -> None:
-    compared = comparison(make_study(["a", "b"], value=lambda recipe, seed, _: "ab".index(recipe) + 1 + seed / 10))
-    assert to_markdown(compared).count("**1.10 ± 0.25**") == 2  # FID and KID
-    assert to_markdown(compared).count("**2.10 ± 0.25**") == 4  # the four where higher is better
-    assert to_latex(compared).count(r"\textbf{1.10 $\pm$ 0.25}") == 2
+def by_recipe(recipe: str, seed: int, _: str) -> float:
+    return ["a", "b", "c"].index(recipe) * 10 + 1 + seed / 10
 
 
-def test_recipes_without_scores_show_dashes_and_their_count(make_study: Make) -> None:
-    text = to_markdown(comparison(make_study(["ok", "bad"], failed=[("bad", seed) for seed in range(3)])))
-    assert "| bad | — | — | — | — | — | — | 0 of 3 | — | — | — |" in text
-    assert "| bad | 3 | 0 | 3 | 3/3 (44–100 %) |" in text
+def test_costs_are_all_there(make_study: Make) -> None:
+    table = all_of(comparison(make_study(["a"], failed=[("a", 2)])))["costs"]
+    assert table.head == ("recipe", "images", "G / D steps", "device-s", "parameters", "peak MiB")
+    assert words(table) == [["a", "20,000", "312 / 312", "62", "1,200,000", "600"]]
+    assert not table.references
+
+
+def test_a_recipe_without_scores_shows_dashes(make_study: Make) -> None:
+    compared = comparison(make_study(["ok", "bad"], failed=[("bad", seed) for seed in range(3)]))
+    scores, costs = all_of(compared)["scores"], all_of(compared)["costs"]
+    assert words(scores)[-1] == ["bad", *["—"] * 7, "0 of 3", "", "1,000 / 1,000"]
+    assert words(costs)[-1] == ["bad", *["—"] * 5]
+
+
+def test_cells_carry_what_a_column_is_sorted_by(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b"], value=by_recipe))
+    table = all_of(compared)["scores"]
+    places = [table.head.index(head) for head in ("rank", "FID (digits) ↓", "seeds")]
+    assert [[line[place].value for place in places] for line in table.rows] == [
+        [1, pytest.approx(1.1), 3], [2, pytest.approx(11.1), 3],
+    ]  # fmt: skip
 
 
 def test_a_clean_sweep_says_nothing_of_failures(make_study: Make) -> None:
     compared = comparison(make_study(["a", "b"]))
-    assert endings(compared.blocks[0]) == []
-    assert headers(compared.blocks[0])[-4:] == ["n", "images", "G / D steps", "device-s"]
-    assert "failure rate" not in to_markdown(compared) + to_latex(compared)
-    rates = csv.DictReader(io.StringIO(to_csv(compared)))
-    assert {(row["failure_rate"], row["failed"]) for row in rates if row["kind"] == "recipe"} == {("0.0", "0.0")}
+    assert list(all_of(compared)) == ["scores", "costs"]
+    assert all_of(compared)["scores"].head[-3:] == ("n", "seeds", "real / fake")
 
 
 def test_how_the_trials_ended(make_study: Make) -> None:
     states = {("a", 1): "diverged", ("a", 2): "failed", ("a", 3): "pruned", ("b", 0): "pending", ("b", 1): "running"}
-    block = comparison(make_study(["a", "b", "c"], seeds=5, states=states, flagged=[("a", 0)])).blocks[0]
-    head, *rows = endings(block)
-    assert head == ["recipe", "trials", "scored", *ENDINGS, "failure rate (95 % interval)"]
-    assert sorted(rows) == [
+    table = all_of(comparison(make_study(["a", "b", "c"], seeds=5, states=states, flagged=[("a", 0)])))["endings"]
+    assert table.head == ("recipe", "trials", "scored", *ENDINGS, "failure rate (95 % interval)")
+    assert sorted(words(table)) == [
         ["a", "5", "2", "1", "1", "1", "1", "0", "3/4 (30–95 %)"],  # the flagged one too, the pruned one not
         ["b", "5", "3", "0", "0", "0", "0", "2", "0/3 (0–56 %)"],
         ["c", "5", "5", "0", "0", "0", "0", "0", "0/5 (0–43 %)"],
@@ -117,91 +105,114 @@ def test_how_the_trials_ended(make_study: Make) -> None:
 
 
 def test_pruned_trials_are_no_failures(make_study: Make) -> None:
-    block = comparison(make_study(["a"], states={("a", 1): "pruned"})).blocks[0]
-    assert endings(block) == [["recipe", "trials", "scored", "pruned"], ["a", "3", "2", "1"]]
+    table = all_of(comparison(make_study(["a"], states={("a", 1): "pruned"})))["endings"]
+    assert (table.head, words(table)) == (("recipe", "trials", "scored", "pruned"), [["a", "3", "2", "1"]])
 
 
 def test_a_rate_of_nothing_is_none(make_study: Make) -> None:
     states = {("a", seed): "pending" for seed in range(3)} | {("b", 0): "diverged"}
-    block = comparison(make_study(["a", "b"], states=states)).blocks[0]
-    assert endings(block)[-1] == ["a", "3", "0", "0", "3", "—"]
+    compared = comparison(make_study(["a", "b"], states=states))
+    assert words(all_of(compared)["endings"])[-1] == ["a", "3", "0", "0", "3", "—"]
 
 
-def test_blocks_of_other_protocols_are_marked_with_their_id(make_study: Make) -> None:
-    compared = comparison(
-        make_study(["a", "b"], protocol_of=lambda recipe, _: "ffff00001111" if recipe == "b" else "a1b2c3d4e5f6")
-    )
-    text = to_markdown(compared)
-    assert text.index("### Protocol a1b2c3d4e5f6") < text.index("| a |") < text.index("### Protocol ffff00001111")
-    assert text.index("### Protocol ffff00001111") < text.index("| b |")
-    latex = to_latex(compared)
-    assert latex.count(r"\begin{table*}") == 2
-    assert "Protocol ffff00001111 --- features: digits" in latex
+# --- the baseline
 
 
-def test_names_stay_text_in_markdown(nasty: Results) -> None:
-    text = to_markdown(comparison(nasty))
-    assert "<script" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert r"\[pipe \| star\*\]" in text
-    assert r"\`tick\`" in text
+def test_differences_to_the_baseline_have_their_sign_and_marks(make_study: Make) -> None:
+    def value(recipe: str, seed: int, metric: str) -> float:
+        return {"base": 10, "up": 14, "down": 6, "same": 10.01}[recipe] + seed / 10
+
+    compared = comparison(make_study(["base", "up", "down", "same"], value=value), baseline="base")
+    table = all_of(compared)["differences"]
+    assert table.heading == "Difference to base"
+    place = table.head.index("FID (digits) ↓")  # lower is better
+    cells = {line[0].text: line[place] for line in table.rows}
+    assert "base" not in cells
+    assert (cells["up"].text, cells["up"].bold) == ("+4.00 ± 0.23 †", False)
+    assert (cells["down"].text, cells["down"].bold) == ("−4.00 ± 0.23", True)
+    assert (cells["same"].text, cells["same"].bold) == ("+0.01 ± 0.23", False)
+    assert column(table, "IS (digits) ↑")["up"] == "+4.00 ± 0.23"
+    assert column(table, "IS (digits) ↑")["down"] == "−4.00 ± 0.23 †"
 
 
-def test_csv_round_trip(nasty: Results) -> None:
-    compared = comparison(nasty)
-    found = list(csv.DictReader(io.StringIO(to_csv(compared))))
-    expected = records(compared)
-    assert len(found) == len(expected) == 6
-    for read, row in zip(found, expected, strict=True):
-        assert list(read) == list(row)
-        for name, value in row.items():
-            text = read[name]
-            assert text == "" if value is None else (text == value if isinstance(value, str) else float(text) == value)
-    fid = compared.blocks[0].rows[0].cells["fid"].interval
-    assert fid is not None
-    assert [float(found[0][f"fid_{part}"]) for part in ("mean", "low", "high", "n")] == [
-        fid.point, fid.low, fid.high, fid.n,
+def test_differences_of_few_seeds_have_their_n_and_no_mark(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b"], seeds=2, value=by_recipe), baseline="a")
+    table = all_of(compared)["differences"]
+    assert column(table, "FID (digits) ↓") == {"b": "+10.00 (n = 2)"}
+
+
+def test_no_baseline_no_differences(make_study: Make) -> None:
+    compared = comparison(make_study(["a", "b"]))
+    assert "differences" not in all_of(compared)
+
+
+# --- published figures
+
+
+def on(dataset: str, results: Results) -> Comparison:
+    results.protocols["a1b2c3d4e5f6"]["dataset"] = dataset
+    return comparison(results)
+
+
+def test_published_figures_stand_beside_ours_as_another_protocol(make_study: Make) -> None:
+    table = all_of(on("cifar10", make_study(["sngan", "vanilla", "mine"])))["published"]
+    assert "another protocol" in table.heading
+    assert "None of them compares" in table.note
+    assert column(table, "the paper") == {"sngan": "21.7", "vanilla": "—"}
+    scores = column(all_of(on("cifar10", make_study(["sngan", "vanilla", "mine"])))["scores"], "FID (digits) ↓")
+    assert column(table, "FID (digits) ↓, here") == {name: scores[name] for name in ("sngan", "vanilla")}
+    assert not any(cell.bold for line in table.rows for cell in line[2:])
+
+
+@pytest.mark.parametrize("dataset", ["digits", "", "cifar100"])
+def test_other_datasets_have_no_published_figures(make_study: Make, dataset: str) -> None:
+    assert "published" not in all_of(on(dataset, make_study(["sngan"])))
+
+
+def test_published_figures_need_a_variant_that_is_known(make_study: Make) -> None:
+    results = make_study(["sngan", "mine"])
+    results.trials["variant"] = "mine"
+    assert "published" not in all_of(on("cifar10", results))
+
+
+# --- many recipes, and a search before the comparison
+
+
+def test_of_many_recipes_the_ends_are_told_by_variant(make_study: Make) -> None:
+    recipes = [*(f"a x={number}" for number in range(LISTED)), "b"]
+    table = all_of(comparison(make_study(recipes, states={("a x=3", 1): "failed"})))["endings"]
+    assert table.head == ("recipe", "trials", "scored", "failed", "failure rate (95 % interval)")
+    assert sorted(words(table)) == [
+        ["a, 16 recipes", "48", "47", "1", "1/48 (0–11 %)"], ["b", "3", "3", "0", "0/3 (0–56 %)"],
     ]  # fmt: skip
+    few = all_of(comparison(make_study(["a x=1", "a x=2", "b"], states={("a x=1", 1): "failed"})))["endings"]
+    assert {row[0] for row in words(few)} == {"a x=1", "a x=2", "b", "a, 2 recipes"}
 
 
-def test_latex_is_well_formed_and_names_stay_text(nasty: Results) -> None:
-    compared = comparison(nasty)
-    text = to_latex(compared)
-    body = re.sub(r"\\[\\{}%&#$_]", "", text.split("\n", 1)[1])  # without the comment line and escaped characters
-    depth = 0
-    for character in body:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        assert depth >= 0
-    assert depth == 0
-    assert body.count("$") % 2 == 0
-    assert body.isascii() or set(filter(lambda c: not c.isascii(), body)) == {"é"}
-    for character in "%#^~":
-        assert character not in body
-    assert re.findall(r"\\begin\{(.+?)\}", text) == re.findall(r"\\end\{(.+?)\}", text)[::-1]
-    columns = len(headers(compared.blocks[0]))
-    assert rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}" in text
-    table = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
-    rows = [line for line in table.splitlines() if line.endswith(r" \\")]
-    assert len(rows) == 1 + len(NASTY) + 2
-    for row in rows:
-        assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
-        assert not row.startswith(("[", "*"))  # \\ would take them for its own arguments
-    known = {"textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar", "textbf",
-             "texttt", "ldots", "pm", "uparrow", "downarrow", "midrule", "toprule"}  # fmt: skip
-    assert set(re.findall(r"\\([a-zA-Z]+)", table)) <= known  # \input and \bf of the name are no commands
+def test_recipes_that_were_only_pruned_are_no_rows_of_scores(make_study: Make) -> None:
+    found = all_of(comparison(make_study(["a", "b"], states={("a", seed): "pruned" for seed in range(3)})))
+    assert [row[0] for row in words(found["scores"])] == [row[0] for row in words(found["costs"])] == ["b"]
+    assert ["a", "3", "0", "3"] in words(found["endings"])
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed: the table is not compiled")
-def test_latex_compiles(nasty: Results, tmp_path: Path) -> None:
-    (tmp_path / "table.tex").write_text(to_latex(comparison(nasty)), encoding="utf-8")
-    document = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
-    (tmp_path / "main.tex").write_text(document)
-    run = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "main.tex"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-2000:]
-    assert (tmp_path / "main.pdf").stat().st_size > 0
+def test_of_nothing_there_is_no_table(make_study: Make) -> None:
+    study = make_study(["a"], states={("a", seed): "pruned" for seed in range(3)})
+    study = replace(study, scores=study.scores.iloc[:0])
+    assert list(all_of(comparison(study))) == ["endings"]
+
+
+def test_a_search_is_a_table_of_its_own(searched_study: Results, make_study: Make) -> None:
+    table = all_of(comparison(searched_study))["search"]
+    head = ("variant", "trials", "scored", "failed", "failure rate (95 % interval)", "best FID (selection split)")
+    assert table.head == (*head, "chosen")
+    assert words(table) == [
+        ["wgan", "1", "1", "0", "0/1 (0–79 %)", "3.250", "lr_generator=0.01"],
+        ["a_b", "1", "0", "1", "1/1 (21–100 %)", "—", "—"],
+    ]
+    assert "search" not in all_of(comparison(make_study(["wgan"])))
+
+
+# --- protocols
 
 
 def test_a_protocol_reads_in_words() -> None:
@@ -212,56 +223,7 @@ def test_a_protocol_reads_in_words() -> None:
     ]  # fmt: skip
 
 
-def test_of_many_recipes_the_ends_are_told_by_variant(make_study: Make) -> None:
-    recipes = [*(f"a x={number}" for number in range(LISTED)), "b"]
-    block = comparison(make_study(recipes, states={("a x=3", 1): "failed"})).blocks[0]
-    head, *rows = endings(block)
-    assert head == ["recipe", "trials", "scored", "failed", "failure rate (95 % interval)"]
-    assert sorted(rows) == [["a, 16 recipes", "48", "47", "1", "1/48 (0–11 %)"], ["b", "3", "3", "0", "0/3 (0–56 %)"]]
-    few = endings(comparison(make_study(["a x=1", "a x=2", "b"], states={("a x=1", 1): "failed"})).blocks[0])
-    assert {row[0] for row in few[1:]} == {"a x=1", "a x=2", "b", "a, 2 recipes"}
-
-
-def searched_study(make_study: Make) -> Results:
-    rows = [
-        {
-            "variant": "wgan", "settings": "lr_generator=0.01", "trial": "t", "seed": 0, "status": "done",
-            "reason": None, "problems": [], "value": 3.25, "chosen": True,
-        },
-        {
-            "variant": "a_b", "settings": "", "trial": "u", "seed": 0, "status": "failed",
-            "reason": "killed", "problems": [], "value": None, "chosen": False,
-        },
-    ]  # fmt: skip
-    search = Search("best FID (selection split)", pd.DataFrame(rows, columns=list(SEARCH)))
-    return dataclasses.replace(make_study(["wgan"]), search=search)
-
-
-def test_a_search_is_a_table_of_its_own(make_study: Make) -> None:
-    compared = comparison(searched_study(make_study))
-    head = ["variant", "trials", "scored", "failed", "failure rate (95 % interval)", "best FID (selection split)"]
-    assert searching(compared) == [
-        [*head, "chosen"],
-        ["wgan", "1", "1", "0", "0/1 (0–79 %)", "3.250", "lr_generator=0.01"],
-        ["a_b", "1", "0", "1", "1/1 (21–100 %)", "—", "—"],
-    ]
-    assert "| wgan | 1 | 1 | 0 | 0/1 (0–79 %) | 3.250 | lr\\_generator=0.01 |" in to_markdown(compared)
-    assert r"wgan & 1 & 1 & 0 & 0/1 (0--79 \%) & 3.250 & lr\_generator=0.01 \\" in to_latex(compared)
-    assert searching(comparison(make_study(["wgan"]))) == []
-
-
-def test_a_terminal_is_shown_the_verdict_and_as_many_metrics_as_fit(make_study: Make) -> None:
-    compared = comparison(searched_study(make_study))
-    text = to_text(compared)
-    assert text.startswith(f"Eight recipes on digits: {verdict(compared)[0]}")
-    assert "The search\n\nvariant" in text
-    lines = text.splitlines()
-    for metric in ("FID", "KID", "IS", "Precision", "Recall", "F1"):
-        assert any(line.startswith("recipe ") and f"{metric} (digits)" in line for line in lines)
-    narrow = to_text(compared, width=90).splitlines()
-    table = narrow[narrow.index(next(line for line in narrow if line.startswith("recipe "))) :]
-    table = table[: table.index("")]
-    assert max(map(len, table)) <= 90
-    assert "FID (digits)" in table[0]
-    assert table[-1] == "… 4 more metrics in the report"
-    assert "FID (digits)" in to_text(compared, width=1)
+def test_protocols_that_nobody_recorded_say_so(make_study: Make) -> None:
+    block = comparison(make_study(["a"])).blocks[0]
+    assert protocol_sentence(replace(block, protocol={})) == "Protocol a1b2c3d4e5f6 — not recorded."
+    assert protocol_sentence(replace(block, protocol_id="")) == "Protocol: none, since nothing was scored."

@@ -193,6 +193,7 @@ def test_no_sweep(tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory from /proc")
+@pytest.mark.slow
 def test_ten_thousand_trials_take_little_memory_and_nothing_heavy(tmp_path):
     trials = lay_out(tmp_path, *({"seed": seed} for seed in range(10_000)))
     for trial in trials[::2]:
