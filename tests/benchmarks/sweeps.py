@@ -2,7 +2,7 @@
 
     python tests/benchmarks/sweeps.py [--quick] [--tracking MODE] [--trials N] [--rounds N] [--only PART]
 
-**Throughput**: the same short trials (20,000 points of a ring of Gaussians, two looks, the scores that need no
+**Throughput**: the same short trials (40,000 points of a ring of Gaussians, two looks, the scores that need no
 neighbours) in three ways, in turns within each round:
 
 - `two_workers`: a sweep of two workers with one thread each, as `ganbench sweep run --jobs 2` has them on two cores;
@@ -360,7 +360,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=("throughput", "queue"), help="one part; both are the default")
     parser.add_argument("--trials", type=int, help="short trials of a sweep (default: 60)")
     parser.add_argument("--fresh", type=int, help="trials in fresh processes (default: 6)")
-    parser.add_argument("--images", type=int, help="budget of a short trial (default: 20,000)")
+    parser.add_argument("--images", type=int, help="budget of a short trial (default: 40,000)")
     parser.add_argument("--queue", type=int, help="trials of the long queue (default: 10,000)")
     parser.add_argument("--rounds", type=int, default=1, help="of the throughput (default: %(default)s)")
     parser.add_argument("--tracking", choices=("offline", "disabled"), default="offline", help="W&B's mode")
@@ -368,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.drive:
         return drive(Path(options.drive[0]), int(options.drive[1]), options.tracking)
-    sizes = (2, 1, 2_000, 100) if options.quick else (60, 6, 20_000, 10_000)
+    sizes = (2, 1, 2_000, 100) if options.quick else (60, 6, 40_000, 10_000)
     given = (options.trials, options.fresh, options.images, options.queue)
     trials, fresh, images, queued = (size if one is None else one for one, size in zip(given, sizes, strict=True))
     if min(trials, fresh, options.rounds, queued) < 1 or queued % QUEUE_STEP or images < 1_000:
