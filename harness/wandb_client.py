@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,6 +77,22 @@ def within(deadline: float, action: Callable[[], object]) -> None:
         raise raised[0]
 
 
+WANDB_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr", "wandb-ServiceFinalizer")
+"""W&B's own threads that ask its service, and raise where it has been ended under them (seen in 0.31)."""
+
+
+@cache
+def _hush_threads() -> None:
+    """From here on, what W&B's own threads raise is no traceback on the user's screen: their service is gone."""
+    tell = threading.excepthook
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        if raised.thread is None or raised.thread.name not in WANDB_THREADS:
+            tell(raised)
+
+    threading.excepthook = hook
+
+
 def end_service(*, by_force: bool = False) -> None:
     """End the service process that this process's runs share: asked to, or at once.
 
@@ -84,6 +101,7 @@ def end_service(*, by_force: bool = False) -> None:
     """
     import wandb
 
+    _hush_threads()
     service = _service()
     if service and by_force:
         service.kill()
