@@ -314,7 +314,7 @@ def _show(value: object) -> str:
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 _YOUNGER = ("health", "trainer")
-"""Sections that the first sweeps did not know: at their defaults, they leave a finished trial its id."""
+"""Sections and options (dotted) that the first sweeps did not know: at their defaults, they leave a trial its id."""
 
 
 def trial_id(config: TrialConfig) -> str:
@@ -325,8 +325,14 @@ def trial_id(config: TrialConfig) -> str:
     """
     if config.trainer != (trainer := TrainerConfig(precision=config.trainer.precision)):
         config = config.model_copy(update={"trainer": trainer})
-    unchanged = {name for name in _YOUNGER if getattr(config, name) == TrialConfig.model_fields[name].default}
-    return hashlib.sha256(_canonical(config.model_dump(exclude=unchanged)).encode()).hexdigest()[:12]
+    said = config.model_dump()
+    for key in _YOUNGER:
+        section, _, name = key.rpartition(".")
+        model, options = (_SECTIONS[section], said[section]) if section else (TrialConfig, said)
+        default = model.model_fields[name].default
+        if options[name] == (default.model_dump() if isinstance(default, BaseModel) else default):
+            del options[name]
+    return hashlib.sha256(_canonical(said).encode()).hexdigest()[:12]
 
 
 def check_names(config: TrialConfig) -> None:
