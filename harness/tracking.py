@@ -27,7 +27,7 @@ from harness import wandb_server
 from harness.config import TrackingConfig
 from harness.journal import Alert, Identity, Journal
 from harness.store import State, TrialFolder
-from harness.wandb_client import end_service, settings, within
+from harness.wandb_client import end_service, hush_threads, settings, within
 
 if TYPE_CHECKING:
     import wandb
@@ -200,6 +200,7 @@ class Tracker:
         if mode == "online":
             owned["resume"] = "allow"
         owns_service = "WANDB_SERVICE" not in os.environ
+        hush_threads()
         try:
             run = wandb.init(
                 dir=folder,

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,20 +76,28 @@ def within(deadline: float, action: Callable[[], object]) -> None:
         raise raised[0]
 
 
-WANDB_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr", "wandb-ServiceFinalizer")
-"""W&B's own threads that ask its service, and raise where it has been ended under them (seen in 0.31)."""
+WANDB_THREADS = ("NetStatThr", "ChkStopThr", "IntMsgThr", "wandb-ServiceFinalizer", "wandb-AsyncioManager-main")
+"""W&B's own threads, which raise what they cannot ask of a service that has ended under them (seen in 0.31)."""
 
 
-@cache
-def _hush_threads() -> None:
-    """From here on, what W&B's own threads raise is no traceback on the user's screen: their service is gone."""
-    tell = threading.excepthook
+class _Hushed:
+    """A `threading.excepthook` that tells all but what W&B's own threads raise."""
 
-    def hook(raised: threading.ExceptHookArgs) -> None:
+    def __init__(self, tell: Callable[[threading.ExceptHookArgs], object]) -> None:
+        self.tell = tell
+
+    def __call__(self, raised: threading.ExceptHookArgs) -> None:
         if raised.thread is None or raised.thread.name not in WANDB_THREADS:
-            tell(raised)
+            self.tell(raised)
 
-    threading.excepthook = hook
+
+def hush_threads() -> None:
+    """From here on, what W&B's own threads raise is no traceback on the user's screen: their service is gone.
+
+    It may be ended by us, by the kernel for want of memory, or by whoever tears W&B down while a run is open.
+    """
+    if not isinstance(threading.excepthook, _Hushed):  # again where somebody has put another in its place
+        threading.excepthook = _Hushed(threading.excepthook)
 
 
 def end_service(*, by_force: bool = False) -> None:
@@ -101,7 +108,7 @@ def end_service(*, by_force: bool = False) -> None:
     """
     import wandb
 
-    _hush_threads()
+    hush_threads()
     service = _service()
     if service and by_force:
         service.kill()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harness.config import TrackingConfig, TrialConfig, resolve
+from harness.wandb_client import end_service
 
 Json = dict[str, Any]
 
@@ -33,8 +34,8 @@ def isolated_wandb(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     yield
-    if wandb := sys.modules.get("wandb"):
-        wandb.teardown()  # it would go on with this test's environment
+    if sys.modules.get("wandb"):
+        end_service()  # it would go on with this test's environment
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -110,7 +111,7 @@ def read_offline_run() -> Callable[[Path], OfflineRun]:
 
     def read(trial: Path) -> OfflineRun:
         (log,) = trial.glob("wandb/offline-run-*/run-*.wandb")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         report: Json = {}
         while report.get("exit_code") is None:
             assert time.monotonic() < deadline, f"no exit code in {log}"
@@ -128,7 +129,7 @@ def _inspect(log: Path, *options: str) -> str:
     core = str(Path(wandb.__file__).parent / "bin" / "wandb-core")
     place = ["--run-file", str(log), str(log.parent.parent)]
     command = [core, "leet", "inspect", "--no-observability", "--json", *options, *place]
-    return subprocess.check_output(command, text=True, timeout=30)
+    return subprocess.check_output(command, text=True, timeout=120)
 
 
 @pytest.fixture

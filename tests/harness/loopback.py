@@ -86,8 +86,8 @@ class WandbServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = threading.RLock()
-        self.released = threading.Event()
-        self._behaviour: Behaviour = "works"
+        self.state: tuple[Behaviour, threading.Event] = ("works", threading.Event())
+        """The behaviour and what is set at its end: in one, since a request must not wait for the end of another."""
         self.runs: dict[str, ServedRun] = {}
         self.alerts: list[Json] = []
         self.sweeps: dict[str, ServedSweep] = {}
@@ -103,13 +103,13 @@ class WandbServer(ThreadingHTTPServer):
 
         A request that hangs does so until the behaviour is set again; then its connection is closed.
         """
-        return self._behaviour
+        return self.state[0]
 
     @behaviour.setter
     def behaviour(self, behaviour: Behaviour) -> None:
-        self._behaviour = behaviour
-        self.released.set()
-        self.released = threading.Event()
+        _, ended = self.state
+        self.state = (behaviour, threading.Event())
+        ended.set()
 
     def __enter__(self) -> WandbServer:
         self._thread.start()
@@ -143,9 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_dead(self) -> bool:
         """Whether the server died after this connection was opened, or while its request hung."""
-        behaviour = self.server.behaviour
+        behaviour, ended = self.server.state
         if behaviour == "hangs":
-            self.server.released.wait()
+            ended.wait()
         if behaviour in ("hangs", "dead"):
             self.close_connection = True
             return True
@@ -178,7 +178,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, {})
 
     def _body(self) -> bytes:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("the client was killed as it spoke")
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def _known(self) -> bool:

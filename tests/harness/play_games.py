@@ -42,14 +42,14 @@ def play(config: TrialConfig) -> dict[str, Any]:
 
 
 def wait_for_long(folder: Path, rank: int) -> None:
-    """Rank 0 takes three times as long as a step may."""
-    ranks.STEP_TIMEOUT = timedelta(seconds=1)
+    """Rank 0 takes longer than a step may."""
+    ranks.STEP_TIMEOUT = timedelta(seconds=3)  # also for the two to meet at first, however busy the machine is
     strategy = lean_trainer(config=TrainerConfig(devices=WORLD), device="cpu").strategy
     assert isinstance(strategy, ranks.Ranks)
     strategy.store = dist.FileStore(str(folder / "other-store"), WORLD)
     strategy.setup_environment()
     if rank == 0:
-        time.sleep(3)
+        time.sleep(4)
     strategy.meet()
     (folder / f"waited.{rank}").touch()
     ranks.leave()

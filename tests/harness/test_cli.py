@@ -236,13 +236,14 @@ def test_trials_of_a_sweep_have_the_bits_of_single_ones(sweep, ganbench, tmp_pat
     assert (tmp_path / "single" / "scores.json").read_bytes() == (trial / "scores.json").read_bytes()
 
 
-def test_a_finished_sweep_is_not_trained_again(sweep):
+def test_a_finished_sweep_is_not_trained_again(sweep, ganbench, monkeypatch):
     folder, first = sweep
     before = snapshot(folder / "trials")
-    again = sweep_run(folder.parents[1], SPEC)
-    assert again.returncode == 0
-    assert again.stderr == ""  # a trained trial is a line there
-    assert again.stdout == first.stdout
+    monkeypatch.chdir(folder.parents[1])
+    again = ganbench("sweep", "run", "spec.yaml", *LOCAL)
+    assert again.code == 0
+    assert again.err == ""  # a trained trial is a line there
+    assert again.out == first.stdout
     assert snapshot(folder / "trials") == before
 
 

@@ -253,7 +253,7 @@ def test_sigterm_checkpoints_and_ends_all_and_a_killed_rank_0_takes_the_others_a
             process.send_signal(number)
             process.communicate(timeout=60)
             assert process.returncode == code
-            wait_until(lambda follower=follower: not alive(follower), 20)
+            wait_until(lambda follower=follower: not alive(follower))
         finally:
             process.kill()
         if number == signal.SIGTERM:

@@ -238,7 +238,8 @@ def test_a_killed_process_is_continued_to_the_same_bits(tiny, tiny_options, trai
     config = tiny(images=1536, **{"evaluation.metrics": ["fid"]})
     options = [*tiny_options, "images=1536", "evaluation.metrics=[fid]"]
     options.remove("images=256")
-    command = [COMMAND, "train", "--gan=vanilla", "--dataset=digits", "--wandb=disabled", "--device=cpu"]
+    # politely, so that on a busy machine it is not done before we come to kill it
+    command = ["nice", COMMAND, "train", "--gan=vanilla", "--dataset=digits", "--wandb=disabled", "--device=cpu"]
     folder = TrialFolder(tmp_path / "killed")
     with subprocess.Popen([*command, f"--out={folder.path}", *options], stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60

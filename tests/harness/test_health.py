@@ -114,7 +114,9 @@ def test_thresholds_at_their_defaults_leave_an_older_trial_its_id():
 # --- trials
 
 
-@pytest.mark.parametrize("gan", gans.names()[:8])
+@pytest.mark.parametrize(
+    "gan", [pytest.param(gan, marks=[pytest.mark.slow] if gan == "progressive" else []) for gan in gans.names()[:8]]
+)
 def test_a_healthy_trial_has_no_problem(train, tmp_path, gan):
     quick = {"evaluation.generation_seeds": 2, "evaluation.n_fake": 200, "evaluation.metrics": ["fid", "recall"]}
     train(resolve({"gan": gan, "dataset": "digits", "images": 20_000, **quick}), tmp_path / "t")

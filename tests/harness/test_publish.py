@@ -226,7 +226,6 @@ def test_a_private_sweep_keeps_its_commands_to_itself(tmp_path, trials):
 
 
 def test_a_server_that_does_not_take_it(tmp_path, trials, monkeypatch, wandb_server, wandb_views):
-    monkeypatch.setattr(publishing, "PUBLISH_SECONDS", 5.0)
     with pytest.raises(UserError, match="'tester/benchmark' not found"):  # nothing was ever synced
         publish(trials, tmp_path)
     wandb_server.behaviour = "hangs"

@@ -19,6 +19,7 @@ import torch
 import gans
 from ganbench.errors import UserError
 from harness import checkpoints, experiment, rounds
+from harness.config import trial_id
 from harness.store import TrialFolder, load_checkpoint, trial_state
 
 COMMAND = Path(sys.executable).with_name("ganbench")
@@ -85,6 +86,34 @@ def assert_same_trial(one: Path, other: Path) -> None:
     assert pictures[0] == pictures[1]
 
 
+@pytest.fixture(scope="module")
+def whole(train, tmp_path_factory):
+    """The folder of a trial that nobody stops; trained once, for reading only."""
+    folders: dict[str, Path] = {}
+
+    def find(config) -> Path:
+        key = trial_id(config)
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("whole") / "trial"
+            train(config, folders[key])
+        return folders[key]
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def dataset_named(tmp_path_factory):
+    """A dataset's name, or the place of one that is made here once."""
+    places: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        if name in ("folder", "zip", "npz"):
+            places[name] = places.get(name) or images_of(name, tmp_path_factory.mktemp(name))
+        return places.get(name, name)
+
+    return find
+
+
 def images_of(name: str, folder: Path) -> str:
     """A dataset of each kind of file, made here."""
     from PIL import Image
@@ -121,17 +150,19 @@ def images_of(name: str, folder: Path) -> str:
         ("nonsaturating", "npz"),
     ],
 )
-def test_a_trial_stopped_between_two_looks_ends_as_one_that_was_not(tiny, train, at_round, tmp_path, gan, dataset, end):
-    name = images_of(dataset, tmp_path) if dataset in {"folder", "zip", "npz"} else dataset
+def test_a_trial_stopped_between_two_looks_ends_as_one_that_was_not(
+    tiny, train, whole, dataset_named, at_round, tmp_path, gan, dataset, end
+):
     metrics = {"evaluation.metrics": ["fid"], "evaluation.n_fake": 16, "gan.batch_size": 8}
-    config = tiny(gan, name, **{**FEW, "images": 320, "evaluation.every": 160, **metrics})
+    config = tiny(gan, dataset_named(dataset), **{**FEW, "images": 320, "evaluation.every": 160, **metrics})
     number = int(config.images * 0.65) // (config.gan.batch_size * config.gan.n_critic)
-    if gan == "progressive":
-        at_round(number, lambda game: alphas.append(game.stage.alpha))
-    alphas: list[float] = []
-    train(config, tmp_path / "whole")
-    assert all(0 < alpha < 1 for alpha in alphas)
-    at_round(number, sigterm if end == "a signal" else kill)
+
+    def stop(game) -> None:
+        assert gan != "progressive" or 0 < game.stage.alpha < 1
+        (sigterm if end == "a signal" else kill)()
+
+    expected = whole(config)
+    at_round(number, stop)
     with pytest.raises((SystemExit, Killed)):
         train(config, tmp_path / "stopped", checkpoint_seconds=60 if end == "a signal" else 0)
     stopped = TrialFolder(tmp_path / "stopped")
@@ -141,25 +172,25 @@ def test_a_trial_stopped_between_two_looks_ends_as_one_that_was_not(tiny, train,
     assert state["looked"] < shown < config.images  # between two looks
     assert stopped.status()["state"] == ("interrupted" if end == "a signal" else "failed")
     train(config, tmp_path / "stopped")
-    assert_same_trial(tmp_path / "stopped", tmp_path / "whole")
+    assert_same_trial(tmp_path / "stopped", expected)
 
 
 @pytest.mark.usefixtures("round_by_round")
-def test_a_trial_stopped_again_and_again_still_ends_the_same(tiny, train, at_round, tmp_path):
+def test_a_trial_stopped_again_and_again_still_ends_the_same(tiny, train, whole, at_round, tmp_path):
     config = tiny("sngan", **{**FEW, "evaluation.metrics": ["fid"]})
-    train(config, tmp_path / "whole")
+    expected = whole(config)
     for number in (0, 1, 2, 5, 7):
         at_round(number, sigterm)
         with pytest.raises(SystemExit, match="143"):
             train(config, tmp_path / "stopped")
     train(config, tmp_path / "stopped")
-    assert_same_trial(tmp_path / "stopped", tmp_path / "whole")
+    assert_same_trial(tmp_path / "stopped", expected)
 
 
 @pytest.mark.parametrize("look", [0, 320, 640])
-def test_a_signal_during_a_look_repeats_the_look_and_no_training(tiny, train, tmp_path, monkeypatch, look):
+def test_a_signal_during_a_look_repeats_the_look_and_no_training(tiny, train, whole, tmp_path, monkeypatch, look):
     config = tiny(**{**FEW, "evaluation.metrics": ["fid"]})
-    train(config, tmp_path / "whole")
+    expected = whole(config)
     selection = experiment.Evaluation.selection
 
     def interrupted(self, gan):
@@ -181,12 +212,12 @@ def test_a_signal_during_a_look_repeats_the_look_and_no_training(tiny, train, tm
     monkeypatch.setattr(gans.GAN, "discriminator_step", lambda self, x: (played.append(len(x)), step(self, x))[1])
     train(config, folder.path)
     assert sum(played) == 640 - look
-    assert_same_trial(folder.path, tmp_path / "whole")
+    assert_same_trial(folder.path, expected)
 
 
-def test_a_signal_during_the_report_repeats_the_report(tiny, train, tmp_path, monkeypatch):
+def test_a_signal_during_the_report_repeats_the_report(tiny, train, whole, tmp_path, monkeypatch):
     config = tiny(**{**FEW, "evaluation.metrics": ["fid"]})
-    train(config, tmp_path / "whole")
+    expected = whole(config)
 
     def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -200,22 +231,21 @@ def test_a_signal_during_the_report_repeats_the_report(tiny, train, tmp_path, mo
     assert TrialFolder(tmp_path / "stopped").status()["state"] == "interrupted"
     monkeypatch.setattr(gans.GAN, "discriminator_step", None)
     train(config, tmp_path / "stopped")
-    assert_same_trial(tmp_path / "stopped", tmp_path / "whole")
+    assert_same_trial(tmp_path / "stopped", expected)
 
 
 @pytest.mark.usefixtures("round_by_round")
-def test_how_often_checkpoints_are_written_changes_nothing(tiny, train, tmp_path):
+def test_how_often_checkpoints_are_written_changes_nothing(tiny, train, whole, tmp_path):
     config = tiny(**{**FEW, "evaluation.metrics": ["fid"]})
-    train(config, tmp_path / "seldom")
     train(config, tmp_path / "always", checkpoint_seconds=0)
-    assert_same_trial(tmp_path / "always", tmp_path / "seldom")
+    assert_same_trial(tmp_path / "always", whole(config))
     assert load_checkpoint(tmp_path / "always" / "checkpoints" / "previous.pt")["looked"] == 320
 
 
-def test_files_that_are_ahead_of_the_checkpoint_are_brought_back_to_it(tiny, train, tmp_path, monkeypatch):
+def test_files_that_are_ahead_of_the_checkpoint_are_brought_back_to_it(tiny, train, whole, tmp_path, monkeypatch):
     """As a kill leaves them between the saves of a look, on a device that does not repeat its bits."""
     config, folder = tiny(**{**FEW, "evaluation.metrics": ["fid"]}), TrialFolder(tmp_path / "t")
-    train(config, tmp_path / "whole")
+    expected = whole(config)
 
     def stop(facts) -> None:
         if facts["images"] == 320 and "scores" in facts:
@@ -234,7 +264,7 @@ def test_files_that_are_ahead_of_the_checkpoint_are_brought_back_to_it(tiny, tra
     assert sorted(picture.name for picture in folder.samples.iterdir()) == ["0000000000.png", "0000000320.png"]
     folder.checkpoint_file("best").write_bytes(b"damaged")
     train(config, folder.path)
-    assert_same_trial(folder.path, tmp_path / "whole")
+    assert_same_trial(folder.path, expected)
 
 
 # --- signals
@@ -272,9 +302,9 @@ def test_handlers_are_put_back_and_an_ignored_signal_stays_ignored(tiny, train, 
 @pytest.mark.usefixtures("round_by_round")
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
 @pytest.mark.parametrize("which", [["last"], ["last", "previous"]])
-def test_damaged_checkpoints_are_passed_over(tiny, train, at_round, tmp_path, capfd, damage, which):
+def test_damaged_checkpoints_are_passed_over(tiny, train, whole, at_round, tmp_path, capfd, damage, which):
     config, folder = tiny(**{**FEW, "evaluation.metrics": ["fid"]}), TrialFolder(tmp_path / "t")
-    train(config, tmp_path / "whole")
+    expected = whole(config)
     at_round(25, kill)
     with pytest.raises(Killed):
         train(config, folder.path, checkpoint_seconds=0)
@@ -291,7 +321,7 @@ def test_damaged_checkpoints_are_passed_over(tiny, train, at_round, tmp_path, ca
     capfd.readouterr()
     train(config, folder.path)
     said = capfd.readouterr().err.splitlines()
-    assert_same_trial(folder.path, tmp_path / "whole")
+    assert_same_trial(folder.path, expected)
     if damage != "gone":
         places = ["the one before it", "the start"][: len(which)] if len(which) == 2 else ["the one before it"]
         for line, name, place in zip(said, which, places, strict=True):
@@ -392,7 +422,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen([*command, f"--out={folder}", *options], stderr=subprocess.PIPE)
 
 
-def wait_for(process: subprocess.Popen, ready, seconds: float = 60) -> None:
+def wait_for(process: subprocess.Popen, ready, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         assert process.poll() is None, process.stderr.read().decode()
@@ -401,7 +431,7 @@ def wait_for(process: subprocess.Popen, ready, seconds: float = 60) -> None:
 
 
 @pytest.mark.slow
-def test_processes_killed_at_random_moments_end_in_the_same_bits(tiny, tiny_options, train, tmp_path):
+def test_processes_killed_at_random_moments_end_in_the_same_bits(tiny, tiny_options, train, whole, tmp_path):
     config = tiny(images=4096, **{"evaluation.metrics": ["fid"], "evaluation.every": 1024})
     options = [*(o for o in tiny_options if not o.startswith(("images", "evaluation.every")))]
     options += ["images=4096", "evaluation.metrics=[fid]", "evaluation.every=1024"]
@@ -415,8 +445,8 @@ def test_processes_killed_at_random_moments_end_in_the_same_bits(tiny, tiny_opti
             break
         assert trial_state(folder.status()) == "interrupted"
     train(config, folder.path)
-    train(config, tmp_path / "whole")
-    assert_same_trial(folder.path, tmp_path / "whole")
+    expected = whole(config)
+    assert_same_trial(folder.path, expected)
     assert not [file for file in folder.path.rglob(".*") if file.is_file()]
 
 
@@ -440,7 +470,7 @@ def test_a_process_asked_to_end_does_so_soon_and_says_so(tiny_options, tmp_path,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
-def test_a_full_disk_stops_a_trial_that_goes_on_when_there_is_room(tiny, train, tmp_path):
+def test_a_full_disk_stops_a_trial_that_goes_on_when_there_is_room(tiny, train, whole, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], capture_output=True).returncode:
@@ -460,7 +490,7 @@ def test_a_full_disk_stops_a_trial_that_goes_on_when_there_is_room(tiny, train, 
         assert load_checkpoint(folder.checkpoint_file("last"))["model"]["_extra_state"]["images"] == 0
         filler.unlink()
         train(config, disk / "t")
-        train(config, tmp_path / "whole")
-        assert_same_trial(disk / "t", tmp_path / "whole")
+        expected = whole(config)
+        assert_same_trial(disk / "t", expected)
     finally:
         subprocess.run(["umount", disk], check=True)

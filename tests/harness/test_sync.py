@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def row(images: int) -> dict[str, Any]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -65,23 +66,23 @@ def images(server, run: str) -> list[int]:
 
 def test_offline_runs_arrive_once(tmp_path, wandb_server, record):
     folders = [record(tmp_path / name) for name in ("trial-a", "trial-b")]
-    results = sync(tmp_path, timeout=60)
+    results = sync(tmp_path, timeout=240)
     assert [(result.run_dir, result.arrived) for result in results] == [(folder, True) for folder in folders]
     assert results[0].message == f"{wandb_server.url}/tester/benchmark/runs/trial-a"
     assert images(wandb_server, "trial-a") == images(wandb_server, "trial-b") == [64]
-    assert sync(tmp_path, timeout=60) == []
+    assert sync(tmp_path, timeout=240) == []
 
 
 def test_a_refused_run_is_reported_and_sent_again(tmp_path, wandb_server, record):
     folder = record(tmp_path / "trial-a")
     wandb_server.behaviour = "refuses"
-    (refused,) = sync(tmp_path, timeout=60)
+    (refused,) = sync(tmp_path, timeout=240)
     assert refused.run_dir == folder
     assert not refused.arrived
     assert "error while uploading" in refused.message
 
     wandb_server.behaviour = "works"
-    (taken,) = sync(tmp_path, timeout=60)
+    (taken,) = sync(tmp_path, timeout=240)
     assert taken.arrived
     assert images(wandb_server, "trial-a") == [64]
 
@@ -90,13 +91,13 @@ def test_a_server_that_is_down_is_not_waited_for(tmp_path, wandb_server, record,
     record(tmp_path / "trial-a")
     record(tmp_path / "trial-b")
     wandb_server.behaviour = "dead"
-    for result in sync(tmp_path, timeout=60):
+    for result in sync(tmp_path, timeout=240):
         assert not result.arrived
         assert "cannot be reached" in result.message
     monkeypatch.setattr(wandb_server_module, "probe", lambda: None)  # it died just after that
-    for result in sync(tmp_path, timeout=3):
+    for result in sync(tmp_path, timeout=1):
         assert not result.arrived
-        assert result.message == "the W&B server did not take it within 3 s"
+        assert result.message == "the W&B server did not take it within 1 s"
 
 
 def test_of_many_trials_none_waits_for_a_server_that_takes_nothing_any_more(tmp_path, wandb_server, monkeypatch):
@@ -113,7 +114,7 @@ def test_of_many_trials_none_waits_for_a_server_that_takes_nothing_any_more(tmp_
 
 def test_without_a_login_nothing_arrives(tmp_path, record):
     record(tmp_path / "trial-a")
-    (result,) = sync(tmp_path, timeout=60)
+    (result,) = sync(tmp_path, timeout=240)
     assert not result.arrived
     assert "wandb login" in result.message
 
@@ -131,7 +132,7 @@ def whole(server, run: str) -> list[tuple[int, int]]:
 
 @pytest.mark.slow
 def test_an_online_run_whose_server_died_arrives_later_and_no_row_of_it_twice(tmp_path, wandb_server, monkeypatch):
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.5)
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.5)
     monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.05")
     trial = tmp_path / "trial-a"
     tracker = start(trial, "online")
@@ -146,18 +147,18 @@ def test_an_online_run_whose_server_died_arrives_later_and_no_row_of_it_twice(tm
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128)]
 
     wandb_server.behaviour = "works"
-    assert [result.arrived for result in sync(tmp_path, timeout=60)] == [True]
+    assert [result.arrived for result in sync(tmp_path, timeout=240)] == [True]
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128), (2, 192)]
     run = wandb_server.runs["trial-a"]
     facts = {name: run.summary[name] for name in ("best/fid", "status", "reason")}
     assert facts == {"best/fid": 12.5, "status": "diverged", "reason": "why"}
     assert run.exit_code == 1
     assert run.config == {"seed": 0}
-    assert sync(tmp_path, timeout=60) == []
+    assert sync(tmp_path, timeout=240) == []
 
 
 def test_an_alert_that_the_server_may_not_have_is_sent_with_the_rest(tmp_path, wandb_server, monkeypatch):
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.5)
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.5)
     trial = tmp_path / "trial-a"
     tracker = start(trial, "online")
     wandb_server.behaviour = "hangs"
@@ -165,7 +166,7 @@ def test_an_alert_that_the_server_may_not_have_is_sent_with_the_rest(tmp_path, w
     keep(trial, tracker, 64)
     tracker.finish("failed", "why")
     wandb_server.behaviour = "works"
-    sync(tmp_path, timeout=60)
+    sync(tmp_path, timeout=240)
     assert [alert["title"] for alert in wandb_server.alerts] == ["title"]
     assert whole(wandb_server, "trial-a") == [(0, 64)]
 
@@ -182,11 +183,11 @@ def test_a_trial_that_was_killed_is_sent_as_its_files_have_it(tmp_path, wandb_se
     (trial / "status.json").write_text(json.dumps(status))
     end_service(by_force=True)
 
-    (result,) = sync(tmp_path, timeout=60)
+    (result,) = sync(tmp_path, timeout=240)
     assert result.arrived, result
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128)]
     assert wandb_server.runs["trial-a"].summary["status"] == "interrupted"
-    assert sync(tmp_path, timeout=60) == []
+    assert sync(tmp_path, timeout=240) == []
 
 
 def test_attempts_of_which_none_is_whole_become_one_run(tmp_path, wandb_server):
@@ -196,7 +197,7 @@ def test_attempts_of_which_none_is_whole_become_one_run(tmp_path, wandb_server):
         keep(trial, tracker, shown)
         tracker.finish("interrupted")
     assert len(list(trial.glob("wandb/offline-run-*"))) == 2
-    assert [result.arrived for result in sync(tmp_path, timeout=60)] == [True]
+    assert [result.arrived for result in sync(tmp_path, timeout=240)] == [True]
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128)]
 
 
@@ -210,7 +211,7 @@ def test_what_was_synced_before_an_offline_trial_went_on_is_not_sent_twice(tmp_p
         state = "interrupted" if shown == 64 else "done"
         TrialFolder(trial).write_status(state)
         tracker.finish(state)
-        assert [result.arrived for result in sync(tmp_path, timeout=60)] == [True]
+        assert [result.arrived for result in sync(tmp_path, timeout=240)] == [True]
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128)]
     assert len(wandb_server.alerts) == 1
     assert wandb_server.runs["trial-a"].exit_code == 0
@@ -221,24 +222,27 @@ def test_an_offline_run_whose_end_was_cut_short_is_sent_as_its_files_have_it(
     tmp_path, wandb_server, monkeypatch, synced
 ):
     """W&B's log of it lacks rows, and W&B's own sync, which does not know that, marks it as sent."""
-    monkeypatch.setattr(tracking, "INTERRUPT_SECONDS", 1e-3)
+    monkeypatch.setattr(tracking, "INTERRUPT_SECONDS", 0.01)
     trial = tmp_path / "trial-a"
     tracker = start(trial, "offline")
     tracker.alert("title", "text")
     keep(trial, tracker, 64, 128)
     TrialFolder(trial).write_status("interrupted")
+    given_up = threading.Event()
+    monkeypatch.setattr(tracker._run, "finish", lambda **_: given_up.wait())
     tracker.finish("interrupted")
+    given_up.set()
     if synced:
         (run_dir,) = trial.glob("wandb/offline-run-*")
         command = [sys.executable, "-m", "wandb", "sync", str(run_dir)]
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
+        subprocess.run(command, check=True, timeout=240, capture_output=True)
     assert missing(tmp_path) == [trial]
-    assert [result.arrived for result in sync(tmp_path, timeout=60)] == [True]
+    assert [result.arrived for result in sync(tmp_path, timeout=240)] == [True]
     assert whole(wandb_server, "trial-a") == [(0, 64), (1, 128)]
     # rather twice than never: nobody knows what W&B's log of it had
     assert [alert["title"] for alert in wandb_server.alerts] in (["title"], ["title"] * 2 if synced else None)
     assert missing(tmp_path) == []
-    assert sync(tmp_path, timeout=60) == []
+    assert sync(tmp_path, timeout=240) == []
 
 
 def test_a_trial_that_is_still_training_is_left_alone(tmp_path, wandb_server, record):
@@ -246,7 +250,7 @@ def test_a_trial_that_is_still_training_is_left_alone(tmp_path, wandb_server, re
     record(trial)
     status = {"state": "running", "host": socket.gethostname(), "pid": os.getpid()}
     (trial / "status.json").write_text(json.dumps(status))
-    (result,) = sync(tmp_path, timeout=60)
+    (result,) = sync(tmp_path, timeout=240)
     assert not result.arrived
     assert "still training" in result.message
     assert wandb_server.runs == {}
@@ -259,19 +263,19 @@ def test_a_trial_that_another_machine_trains_is_left_alone(tmp_path, wandb_serve
     (tmp_path / "claims").mkdir()
     claim = tmp_path / "claims" / "trial-a"
     claim.write_text("another 1")
-    (result,) = sync(tmp_path, timeout=60)
+    (result,) = sync(tmp_path, timeout=240)
     assert "still training" in result.message
     os.utime(claim, (0, 0))  # that machine has given no sign of life for long
-    assert [result.arrived for result in sync(tmp_path, timeout=60)] == [True]
+    assert [result.arrived for result in sync(tmp_path, timeout=240)] == [True]
 
 
 def test_what_was_written_after_a_sync_is_not_held_to_have_arrived(tmp_path, wandb_server, record):
     folder = record(tmp_path / "trial-a")
-    sync(tmp_path, timeout=60)
+    sync(tmp_path, timeout=240)
     (marker,) = folder.glob("*.synced")
     log = marker.with_suffix("")
     os.utime(log, ns=(0, marker.stat().st_mtime_ns + 1_000_000))
-    assert [result.run_dir for result in sync(tmp_path, timeout=60)] == [folder]
+    assert [result.run_dir for result in sync(tmp_path, timeout=240)] == [folder]
 
 
 def test_a_folder_that_is_not_there_is_the_users_mistake(tmp_path):

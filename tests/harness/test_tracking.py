@@ -135,13 +135,15 @@ def test_private_leaves_no_trace_of_machine_command_or_git(tmp_path, read_offlin
         for text in ("secret-argument", "secret-remote", commit.stdout.strip(), sys.executable, chr(len(host)) + host)
     ]  # a short host name could be anywhere, so it comes with its length, as protobuf writes it
 
-    found = {}
+    found, patience = {}, 60.0
     for private in (False, True):
+        began = time.monotonic()
         tracker = start(repository / f"private-{private}", "offline", private=private)
         (log,) = repository.glob(f"private-{private}/wandb/*/run-*.wandb")
-        deadline = time.monotonic() + (2 if private else 20)  # the facts are collected in the background
-        while time.monotonic() < deadline and not all(secret in log.read_bytes() for secret in secrets):
+        # the facts are collected in the background
+        while time.monotonic() < began + patience and not all(secret in log.read_bytes() for secret in secrets):
             time.sleep(0.05)
+        patience = 2 * (time.monotonic() - began)
         tracker.finish("done")
         run = read_offline_run(repository / f"private-{private}")
         found[private] = [secret for secret in secrets if secret in log.read_bytes()]
@@ -215,7 +217,7 @@ def test_a_process_that_found_no_server_ends(monkeypatch):
             assert resolve_mode(TrackingConfig()) == "offline"
             wandb.teardown()
         """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
 
 
 def test_auto_with_a_malformed_login_is_offline_and_says_so(wandb_server, monkeypatch, capsys):
@@ -239,7 +241,6 @@ def test_online_without_a_login_is_the_users_mistake():
 
 def test_online_falls_back_to_offline_when_the_server_is_down(tmp_path, read_offline_run, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setattr(tracking, "INIT_SECONDS", 1.0)
     tracker = start(tmp_path, "online")
     assert tracker.mode == "offline"
     assert "no online W&B run could be opened" in capsys.readouterr().err
@@ -294,14 +295,16 @@ def test_an_online_run_arrives_whole(tmp_path, wandb_server, capfd):
     ("state", "exit_code", "preempting"),
     [("done", 0, False), ("pruned", 0, False), ("failed", 1, False), ("diverged", 1, False), ("interrupted", 1, True)],
 )
-def test_how_a_trial_ended_is_how_its_run_ends(tmp_path, wandb_server, state, exit_code, preempting):
+def test_how_a_trial_ended_is_how_its_run_ends(tmp_path, wandb_server, monkeypatch, state, exit_code, preempting):
+    monkeypatch.setattr(tracking, "INTERRUPT_SECONDS", 60.0)  # what is sent, not how fast
     start(tmp_path, "online").finish(state, "why")
     run = wandb_server.runs["0123456789ab"]
     assert (run.exit_code, run.preempting) == (exit_code, preempting)
     assert (run.summary["status"], run.summary["reason"]) == (state, "why")
 
 
-def test_the_same_trial_continues_its_run(tmp_path, wandb_server):
+def test_the_same_trial_continues_its_run(tmp_path, wandb_server, monkeypatch):
+    monkeypatch.setattr(tracking, "INTERRUPT_SECONDS", 60.0)  # the first attempt is to arrive
     history = [row(64), row(128), row(192)]
     for known, state in ((0, "interrupted"), (1, "failed"), (3, "done")):  # what was kept; the rest is made again
         tracker = start(tmp_path, "online")
@@ -332,7 +335,7 @@ def test_an_agents_own_run_is_used(tmp_path, wandb_server, monkeypatch):
 def test_a_server_that_misbehaves_holds_up_nobody_and_what_it_did_not_take_is_said(
     tmp_path, wandb_server, monkeypatch, capsys, behaviour, alerted
 ):
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.5)
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.5)
     tracker = start(tmp_path, "online")
     wandb_server.behaviour = behaviour
     tracker.log(row(64))
@@ -370,7 +373,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_server(tmp_path, wandb_serve
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout.readline() == "open\n"
         wandb_server.behaviour = "hangs"
-        process.communicate("\n", timeout=30)
+        process.communicate("\n", timeout=120)
     assert process.returncode == 0
 
 

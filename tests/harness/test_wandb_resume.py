@@ -19,6 +19,7 @@ from harness.store import TrialFolder
 DRIVER = """
 import os, signal, sys, time
 from pathlib import Path
+import wandb  # else it is what most kills would meet, in a child that imports it
 from harness.config import TrackingConfig, load_config_file, resolve
 from harness.experiment import run_trial
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.config import TrackingConfig
 from harness.sweep.scheduler import run_sweep
 
-FAKE = {"target": "fake_trials:play", "preload": ()}
+FAKE = {"target": "fake_trials:play", "preload": ("harness.sweep.worker",)}
 
 if __name__ == "__main__":
     options = {} if sys.argv[2:] else FAKE

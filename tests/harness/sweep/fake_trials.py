@@ -54,8 +54,10 @@ def play(config, path: Path, *, tracking, progress, device, label, prune=None):
     if behaviour == "server" and attempt == 1:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
-    if behaviour == "short":  # long enough for two drivers to meet
+    if behaviour == "short":  # there is something to be killed
         time.sleep(0.05)
+    if behaviour == "of two drivers":  # each driver's trials are forked by a server of its own
+        come(sweep / "drivers", os.getppid(), 2)
     if behaviour == "gpu":
         (sweep / f"gpu-{config.seed}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
         meet(sweep, config.seed)
@@ -90,14 +92,23 @@ def play(config, path: Path, *, tracking, progress, device, label, prune=None):
 
 
 def meet(sweep: Path, seed: int) -> None:
-    """Note how many trials are alive at once, after waiting for a second one to have come."""
-    alive, come = sweep / "alive", sweep / "come"
-    for place in (alive, come):
-        place.mkdir(exist_ok=True)
-        (place / str(seed)).touch()
-    give_up = time.monotonic() + 30
-    while len(list(come.iterdir())) < 2 and time.monotonic() < give_up:
-        time.sleep(0.01)
-    (come / str(seed)).write_text(str(len(list(alive.iterdir()))))
+    """Note how many trials are alive at once, after waiting for a second one to have come, and until it has counted."""
+    alive = sweep / "alive"
+    alive.mkdir(exist_ok=True)
+    (alive / str(seed)).touch()
+    come(sweep / "come", seed, 2)
+    (sweep / "come" / str(seed)).write_text(str(len(list(alive.iterdir()))))
+    come(sweep / "counted", seed, 2)
     time.sleep(0.1)
     (alive / str(seed)).unlink()
+
+
+def come(place: Path, who: int, number: int) -> None:
+    """Sign in, and wait until so many have."""
+    place.mkdir(exist_ok=True)
+    (place / str(who)).touch()
+    give_up = time.monotonic() + 60
+    while len(list(place.iterdir())) < number:
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"nobody else came to {place}")
+        time.sleep(0.01)

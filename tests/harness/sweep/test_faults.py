@@ -14,17 +14,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.config import trial_id
+from harness.config import TrialConfig, trial_id
 from harness.journal import Journal
 from harness.store import TrialFolder
 from harness.sweep.claims import held
-from harness.sweep.folder import load_manifest, log_file, prepare, trial_folder
+from harness.sweep.folder import extend, load_manifest, log_file, prepare, trial_folder
 from harness.sweep.scheduler import MAX_RESTARTS
 
 DRIVE = Path(__file__).with_name("drive.py")
 IMAGES = 512
 TRIALS = 16
 KILLS = 50
+AHEAD = 4
+"""While kills are left, so many trials are: else the sweep of a fast machine ends before its last kill."""
 WANDB_SECONDS = 1.5
 """Roughly what an offline run adds to a trial's time: kills are to fall into its beginning and its end, too."""
 
@@ -35,10 +37,16 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def lay_out(tiny):
+def trial(tiny):
+    """The sweep's trial of that number."""
+    options = {"images": IMAGES, "evaluation.every": 64}
+    return lambda number: tiny(("vanilla", "wgan")[number % 2], "ring8", seed=number, **options)
+
+
+@pytest.fixture(scope="module")
+def lay_out(trial):
     def prepare_real(folder: Path, trials: int) -> list[str]:
-        options = {"images": IMAGES, "evaluation.every": 64}
-        configs = [tiny(("vanilla", "wgan")[seed % 2], "ring8", seed=seed, **options) for seed in range(trials)]
+        configs = [trial(number) for number in range(trials)]
         by_id = {trial_id(config): config for config in configs}
         spec = SimpleNamespace(name="s", source_text="", trials=configs, by_id=by_id, search=None, pruning=None)
         return list(prepare(folder, spec).trials)
@@ -55,7 +63,7 @@ def undisturbed(lay_out, tmp_path_factory):
     """The sweep that nobody touches."""
     folder = tmp_path_factory.mktemp("undisturbed")
     lay_out(folder, TRIALS)
-    assert start(folder).wait(120) == 0
+    assert start(folder).wait(200) == 0
     return folder
 
 
@@ -63,6 +71,12 @@ def journal(folder: Path, key: str) -> list[str]:
     """Each time that the trial was begun or ended well, in order, from its log, which is only ever appended to."""
     lines = [line.split() for line in log_file(folder, key).read_text().splitlines() if line.startswith("ganbench: 20")]
     return [" ".join(words[4:-2]) for words in lines]
+
+
+def add(folder: Path, config: TrialConfig) -> list[str]:
+    """One more trial for the sweep, as a search does it."""
+    extend(folder, lambda _: config)
+    return [trial_id(config)]
 
 
 def seconds(folder: Path, key: str) -> float:
@@ -128,6 +142,8 @@ class Executioner:
             shown = trial_folder(self.folder, key).status().get("images", 0)
             if shown <= self._furthest.get(key, 0) and self._in_a_row[key] == MAX_RESTARTS:
                 continue  # it is due as soon as it gets further
+            if self.kills.total() == KILLS - 1 and max(self.places) <= IMAGES / 2 and shown <= IMAGES / 2:
+                continue  # the last kill is for the second half, if no other was
             if held(self.folder, key):
                 os.kill(pid, signal.SIGKILL)
                 self._moments[key, pid] = float("inf")
@@ -136,29 +152,35 @@ class Executioner:
                 self.kills[key] += 1
                 self.places.append(shown)
 
+    def trials_left(self) -> int:
+        return sum(not trial_folder(self.folder, key).scores_file.exists() for key in self.keys)
+
     def _patience(self) -> float:
-        """A trial's whole time, or less where more kills are left than the trials left would come to.
-
-        Half of what that makes: else the last trials may end before all kills are done.
-        """
-        trials = sum(not trial_folder(self.folder, key).scores_file.exists() for key in self.keys)
-        return self.usual * min(1.0, 0.75 * trials / (KILLS - self.kills.total()))
+        """A trial's whole time, or less where more kills are left than the trials left would come to."""
+        return self.usual * min(1.0, 0.75 * self.trials_left() / (KILLS - self.kills.total()))
 
 
-def test_killed_trials_end_as_if_nobody_had_touched_them(undisturbed, lay_out, tmp_path, wandb_server, ganbench, told):
+def test_killed_trials_end_as_if_nobody_had_touched_them(
+    undisturbed, lay_out, trial, tmp_path, wandb_server, ganbench, told
+):
     keys = lay_out(tmp_path, TRIALS)
     usual = sum(seconds(undisturbed, key) for key in keys) / TRIALS
     executioner = Executioner(tmp_path, keys, usual + WANDB_SECONDS)
     driver = start(tmp_path, tracking="offline")
-    give_up = time.monotonic() + 150
+    give_up = time.monotonic() + 240
     while driver.poll() is None:
         assert time.monotonic() < give_up
         executioner.pass_by(driver.pid)
+        if executioner.kills.total() < KILLS and executioner.trials_left() < AHEAD:
+            keys += add(tmp_path, trial(len(keys)))
         time.sleep(0.01)
     assert driver.returncode == 0
     assert executioner.kills.total() == KILLS
     assert min(executioner.places) == 0
     assert max(executioner.places) > IMAGES / 2
+    for number in range(TRIALS, len(keys)):
+        add(undisturbed, trial(number))
+    assert len(keys) == TRIALS or start(undisturbed).wait(200) == 0
     assert_equal_to(undisturbed, tmp_path, keys)
     for key in keys:
         # a trial that was killed in the instant between being done and its process's end was not begun again
@@ -166,11 +188,11 @@ def test_killed_trials_end_as_if_nobody_had_touched_them(undisturbed, lay_out, t
 
     assert wandb_server.runs == {}
     assert ganbench("sync", tmp_path).code == 0
-    assert len(wandb_server.runs) == TRIALS
+    assert len(wandb_server.runs) == len(keys)
     for key in keys:
-        trial = trial_folder(tmp_path, key).path
-        run = wandb_server.runs[Journal.read(trial).identity.run_id]
-        assert run.values == told(trial)
+        path = trial_folder(tmp_path, key).path
+        run = wandb_server.runs[Journal.read(path).identity.run_id]
+        assert run.values == told(path)
         assert (run.summary["status"], run.exit_code) == ("done", 0)
     assert ganbench("sync", tmp_path).out == ""
 
@@ -183,6 +205,6 @@ def test_a_killed_driver_is_started_again_until_all_is_done(undisturbed, lay_out
         time.sleep(chance.uniform(0.1, 4.5))
         driver.kill()
         driver.wait()
-    assert start(tmp_path).wait(120) == 0
+    assert start(tmp_path).wait(200) == 0
     assert set(load_manifest(tmp_path).trials) == set(keys)
     assert_equal_to(undisturbed, tmp_path, keys)

@@ -237,7 +237,7 @@ for _ in range(20):
 def test_no_trial_is_lost_between_two_that_add(tmp_path):
     prepare(tmp_path, spec({}))
     both = [subprocess.Popen([sys.executable, "-c", EXTEND, str(tmp_path)]) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(120) for process in both] == [0, 0]
     assert sorted(config.seed for config in load_manifest(tmp_path).trials.values()) == list(range(41))
 
 
