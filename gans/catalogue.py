@@ -51,7 +51,21 @@ VARIANTS = Registry(
 # - progressive: half the width, as its round costs six times a DCGAN's at the same one; a higher rate, since its
 #   layers scale their weights at run time.
 _COMMON = Recipe(batch_size=64, latent_dim=64, width=32, ema_decay=0.99, lr_generator=1e-3, lr_discriminator=1e-3)
-_DCGAN = Recipe(batch_size=128, latent_dim=100, width=64, lr_generator=2e-4, lr_discriminator=2e-4)
+# Radford et al. 2016, figure 1: at 64×64 the generator has 1024 to 128 channels; the critic half of each.
+_DCGAN = Recipe(batch_size=128, latent_dim=100, width=32, generator_width=64, max_width=1024)
+# The ResNets of WGAN-GP (Gulrajani et al. 2017, appendix C) and SNGAN (Miyato et al. 2018, table 4) for CIFAR-10 have
+# one critic, of 128 channels; a generator's batch is twice the critic's in both papers' code.
+_RESNET = Recipe(
+    network="resnet",
+    n_critic=5,
+    beta1=0.0,
+    beta2=0.9,
+    lr_decay="linear",
+    batch_size=64,
+    generator_batch=128,
+    latent_dim=128,
+    width=64,
+)
 
 
 def _recipe(base: Recipe, **changes: object) -> Recipe:
@@ -94,15 +108,11 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = {
     },
     "wgan-gp": {
         "author": _recipe(
-            _DCGAN,
+            _RESNET,
             objective="wasserstein",
             constraint="gradient-penalty",
-            n_critic=5,
-            beta1=0.0,
-            beta2=0.9,
-            lr_decay="linear",
-            batch_size=64,
-            latent_dim=128,
+            generator_width=32,
+            pooling="mean",
         ),
         "common": _recipe(
             _COMMON,
@@ -117,17 +127,7 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = {
         ),
     },
     "sngan": {
-        "author": _recipe(
-            _DCGAN,
-            objective="hinge",
-            constraint="spectral-norm",
-            n_critic=5,
-            beta1=0.0,
-            beta2=0.9,
-            lr_decay="linear",
-            batch_size=64,
-            latent_dim=128,
-        ),
+        "author": _recipe(_RESNET, objective="hinge", constraint="spectral-norm"),
         "common": _recipe(
             _COMMON,
             objective="hinge",
@@ -142,31 +142,41 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = {
     },
     "ttur": {
         "author": _recipe(
-            _DCGAN,
+            _RESNET,
             objective="wasserstein",
             constraint="gradient-penalty",
-            beta1=0.0,
-            beta2=0.9,
+            n_critic=1,
+            lr_decay="none",
+            generator_batch=None,
             lr_generator=1e-4,
             lr_discriminator=3e-4,
-            batch_size=64,
-            latent_dim=128,
+            generator_width=32,
+            pooling="mean",
         ),
         "common": _recipe(_COMMON, objective="nonsaturating", lr_generator=5e-4, lr_discriminator=2e-3),
     },
     "progressive": {
-        "author": _recipe(
-            _DCGAN,
+        # Karras et al. 2018, appendix A, and its table 2: 16 channels at 1024×1024, doubled at each halving up to 512.
+        # The rates' ramp and the optimisers' reset at each stage are the authors' code's.
+        "author": Recipe(
             objective="wasserstein",
             constraint="gradient-penalty",
             network="progressive",
-            beta1=0.0,
-            beta2=0.99,
+            drift=0.001,
             lr_generator=1e-3,
             lr_discriminator=1e-3,
-            batch_size=16,
+            beta1=0.0,
+            beta2=0.99,
+            ema_decay=0.999,
             latent_dim=512,
-            drift=0.001,
+            width=16,
+            width_at=1024,
+            batch_size=16,
+            stage_batches=[[256, 14], [512, 6], [1024, 3]],
+            fade_images=800_000,
+            stabilise_images=800_000,
+            ramp_images=40_000,
+            reset_optimizers=True,
         ),
         "common": _recipe(
             _COMMON,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 from torch.nn.utils.parametrizations import _SpectralNorm, spectral_norm
 
 from gans.shards import WHOLE, Shard
@@ -48,11 +49,23 @@ def gradient_penalty(
     t_shape = (len(real) * shard.world, *[1] * (real.ndim - 1))
     t = shard.rows(torch.rand(t_shape, generator=generator, device=device, dtype=real.dtype)).to(real.device)
     with torch.autocast(real.device.type, enabled=False):
-        between = (t * fake.detach() + (1 - t) * real.detach()).requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
-        # vector_norm's derivative at the zero vector is 0, where that of sqrt(Σ g²) is NaN.
-        norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        penalty: Tensor = weight * ((norm - target) / target).square().mean()
+        between = t * fake.detach() + (1 - t) * real.detach()
+        return slope_penalty(discriminator, between, weight=weight, target=target)
+
+
+def slope_penalty(
+    discriminator: Callable[[Tensor], Tensor], at: Tensor, *, weight: float, target: float, ahead: int = 1
+) -> Tensor:
+    """λ·E(‖∇D(x)‖₂ − γ)²/γ² over the samples x in `at`: (B, …), or (K, B, …) for K critics at once, where `ahead` is 2.
+
+    Returns:
+        A scalar, or (K,).
+    """
+    at = at.requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(at).sum(), at, create_graph=True)
+    # vector_norm's derivative at the zero vector is 0, where that of sqrt(Σ g²) is NaN.
+    norm = torch.linalg.vector_norm(gradient.flatten(ahead), dim=-1)
+    penalty: Tensor = weight * ((norm - target) / target).square().mean(-1)
     return penalty
 
 
@@ -124,15 +137,27 @@ class SpectralNorm(Constraint):
     """
 
     def prepare(self, discriminator: nn.Module) -> None:
-        """Parametrise every linear and convolutional layer; the iteration's start comes from the global generator."""
+        """Parametrise every layer with a weight matrix; the iteration's start comes from the global generator."""
         for layer in list(discriminator.modules()):
-            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
                 spectral_norm(layer, n_power_iterations=1)
                 layer.get_submodule("parametrizations.weight.0").__class__ = _Float32SpectralNorm
 
 
 class _Float32SpectralNorm(_SpectralNorm):
-    """Takes σ in float32 under mixed precision too, where a GPU would multiply in 16 bits: off by up to 1 in 256."""
+    """Takes σ in float32 under mixed precision too, where a GPU would multiply in 16 bits: off by up to 1 in 256.
+
+    Its iteration is torch's, to the bit, but in operations that `torch.func` can map over an ensemble's members.
+    """
+
+    _u: Tensor
+    _v: Tensor
+
+    @torch.no_grad()
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        for _ in range(n_power_iterations):
+            self._u.copy_(normalize(torch.mv(weight_mat, self._v), dim=0, eps=self.eps))
+            self._v.copy_(normalize(torch.mv(weight_mat.mT, self._u), dim=0, eps=self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if not torch.is_autocast_enabled(weight.device.type):

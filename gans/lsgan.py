@@ -9,6 +9,8 @@ on raw outputs: no sigmoid, which would saturate again. The paper's other coding
 Pearson χ² divergence.
 
 Differs from the authors' code: means over the batch, not sums, so the rate does not depend on the batch size.
+
+Presets, figures and commands: docs/variants/lsgan.md.
 """
 
 from gans.module import GAN

@@ -16,10 +16,11 @@ from torch.nn.utils import parametrize
 
 from ganbench.seeds import derive
 from gans import constraints, objectives
-from gans.growth import Stage, fade_real, stage
+from gans.growth import Schedule, Stage, fade_real, stage
 from gans.networks import networks
 from gans.recipe import Recipe
-from gans.shards import WHOLE, Shard, average_gradients, check_divisible, share_batch_norm
+from gans.shards import WHOLE, Shard, average_gradients, check_divisible, mixes_samples, share_batch_norm
+from gans.speed import Pass, Speed, compiled
 from gans.updates import alternate
 
 SAMPLE_BLOCK = 64
@@ -78,6 +79,8 @@ class GAN(pl.LightningModule):
         self.seed = seed
         self.counters = Counters()
         self.shard = WHOLE
+        self.speed = Speed()
+        """How it is computed; whoever wants it otherwise says so before the first step."""
         self.objective = objectives.build(recipe)
         self.constraint = constraints.build(recipe)
         with torch.random.fork_rng(devices=[]):
@@ -86,19 +89,22 @@ class GAN(pl.LightningModule):
             self.constraint.prepare(self.discriminator)
         self.ema_generator = copy.deepcopy(self.generator).requires_grad_(False).eval()
         self.grows = hasattr(self.generator, "set_stage")
+        self.schedule = Schedule(recipe, total_images=total_images, final_size=shape[-1] if self.grows else None)
         self._records: list[Record] = []
         self._optimizer_states: list[dict[str, Any]] | None = None
         self._scaler: torch.amp.GradScaler | None = None
         self._scaler_state: dict[str, Any] | None = None
         self._optimizers: list[torch.optim.Optimizer] = []
         self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._passes: tuple[Pass, Pass] | None = None
+        self._shares_pass = False
         self._copied: list[tuple[Tensor, Tensor]] = []
         self._enter_stage()
 
     # --- the game
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 (Lightning's)
-        """Take this process's place among the ranks, and over the scale of 16-bit gradients.
+        """Take this process's place among the ranks, the scale of 16-bit gradients, and the ways of computing.
 
         Raises:
             UserError: a batch that cannot be divided without changing the game.
@@ -108,9 +114,14 @@ class GAN(pl.LightningModule):
             self._scaler.load_state_dict(self._scaler_state)
         self.shard = Shard(self.trainer.global_rank, self.trainer.world_size)
         if self.shard.world > 1:
-            check_divisible(self.recipe.batch_size, self.shard.world, self.discriminator)
+            for batch_size, option in self.batch_sizes.items():
+                check_divisible(batch_size, self.shard.world, self.discriminator, option=option)
             share_batch_norm(self.generator)
             share_batch_norm(self.discriminator)
+        # a tuple: as attributes, the compiled networks would be in the state a second time
+        players = (self.generator, self.discriminator)
+        self._passes = None if self.speed.compile == "none" else compiled(players, self.speed.compile)
+        self._shares_pass = self.speed.shared_pass and not mixes_samples(self.discriminator)
 
     def on_train_start(self) -> None:
         """Undo an environment variable of Lightning's import, which slows every step of an optimizer.
@@ -125,54 +136,54 @@ class GAN(pl.LightningModule):
         """Play the given rounds. Tiny networks get many rounds per call: Lightning's own cost is paid once."""
         start = time.perf_counter()
         for reals in rounds:
-            self._enter_stage()
+            self._begin_round()
             alternate(self, reals)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
         self.counters.seconds += (time.perf_counter() - start) * self.shard.world
 
     def discriminator_step(self, real: Tensor) -> None:
         """One step of the discriminator on real images at full size and as many fresh fakes."""
         optimizer = self._optimizer(1)
-        self._decay(optimizer, self.recipe.lr_discriminator)
-        if self.grows:
-            real = fade_real(real, self.stage)
-        with torch.no_grad():
-            fake = self.generator(self._latent(len(real), "latent/discriminator", self.counters.d_steps))
-        with parametrize.cached():  # a spectral norm is then one power iteration a step, not one a forward pass
-            real_logits = self.discriminator(real)
-            fake_logits = self.discriminator(fake)
-            loss = self.objective.discriminator_loss(real_logits, fake_logits)
-            noise = self._stream("penalty", self.counters.d_steps)
-            penalty = self.constraint.penalty(self.discriminator, real, fake, generator=noise, shard=self.shard)
-        values = {"loss/discriminator": loss.detach()}
-        if penalty is not None:
-            loss = loss + penalty
-            values["loss/penalty"] = penalty.detach()
-        if self.recipe.drift:
-            loss = loss + self.recipe.drift * real_logits.float().square().mean()
-        if self._looks_at_health:
-            values["health/accuracy_real"] = (real_logits.detach() > 0).float().mean()
-            values["health/accuracy_fake"] = (fake_logits.detach() < 0).float().mean()
+        self._set_rate(optimizer, self.recipe.lr_discriminator)
+        loss, values = self.discriminator_loss(real)
         optimizer.zero_grad()
-        self._backward(loss)
+        self._backward(loss.sum())
         values = self._step(optimizer, self.discriminator, values)
         self.constraint.after_step(self.discriminator)
         if self._looks_at_health:
             values.update(self._gradient("discriminator"))
         self.counters.d_steps += 1
-        self.counters.images += len(real) * self.shard.world
+        self.counters.images += self._rows(real) * self.shard.world
         self._records.append(Record(self.counters.images, values))
+
+    def discriminator_loss(self, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the discriminator's next step minimises on these real images, and the scalars to be recorded."""
+        if self.grows:
+            real = fade_real(real, self._entered)
+        with torch.no_grad():
+            fake = self._generate(self._latent(self._rows(real), "latent/discriminator", self.counters.d_steps))
+        with parametrize.cached():  # a spectral norm is then one power iteration a step, not one a forward pass
+            real_logits, fake_logits = self._judge_both(real, fake)
+            loss = self.objective.discriminator_loss(real_logits, fake_logits)
+            penalty = self._penalty(real, fake)
+        values = {"loss/discriminator": loss.detach()}
+        if penalty is not None:
+            loss = loss + penalty
+            values["loss/penalty"] = penalty.detach()
+        if self.recipe.drift:
+            loss = loss + self.recipe.drift * real_logits.float().square().mean(-1)
+        if self._looks_at_health:
+            values["health/accuracy_real"] = (real_logits.detach() > 0).float().mean(-1)
+            values["health/accuracy_fake"] = (fake_logits.detach() < 0).float().mean(-1)
+        return loss, values
 
     def generator_step(self) -> None:
         """One step of the generator on a fresh batch of latents, then of its moving average."""
         optimizer = self._optimizer(0)
-        self._decay(optimizer, self.recipe.lr_generator)
-        latent = self._latent(self.recipe.batch_size // self.shard.world, "latent/generator", self.counters.g_steps)
+        self._set_rate(optimizer, self.recipe.lr_generator)
         self.discriminator.requires_grad_(False)  # its weights' gradients would be computed and thrown away
-        loss = self.objective.generator_loss(self.discriminator(self.generator(latent)))
+        loss = self.generator_loss()
         optimizer.zero_grad()
-        self._backward(loss)
+        self._backward(loss.sum())
         self.discriminator.requires_grad_(True)
         values = self._step(optimizer, self.generator, {"loss/generator": loss.detach()})
         if self._looks_at_health:
@@ -180,6 +191,35 @@ class GAN(pl.LightningModule):
         self.counters.g_steps += 1
         self._average()
         self._records.append(Record(self.counters.images, values))
+
+    def generator_loss(self) -> Tensor:
+        """What the generator's next step minimises."""
+        n = self.recipe.generator_batch or self._segment.batch_size
+        latent = self._latent(n // self.shard.world, "latent/generator", self.counters.g_steps)
+        return self.objective.generator_loss(self._judge(self._generate(latent)))
+
+    def _generate(self, latent: Tensor) -> Tensor:
+        samples: Tensor = (self._passes[0] if self._passes else self.generator)(latent)
+        return samples
+
+    def _judge(self, samples: Tensor) -> Tensor:
+        logits: Tensor = (self._passes[1] if self._passes else self.discriminator)(samples)
+        return logits
+
+    def _judge_both(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of real and of fake samples."""
+        if not self._shares_pass:
+            return self._judge(real), self._judge(fake)
+        logits = self._judge(torch.cat([real, fake]))
+        return logits[: len(real)], logits[len(real) :]
+
+    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor | None:
+        noise = self._stream("penalty", self.counters.d_steps)
+        return self.constraint.penalty(self.discriminator, real, fake, generator=noise, shard=self.shard)
+
+    def _rows(self, batch: Tensor) -> int:
+        """Samples in a batch; those of an ensemble have a dimension before it."""
+        return batch.shape[-1 - len(self.shape)]
 
     def _backward(self, loss: Tensor) -> None:
         """Backward passes in the precision of the forward ones: autocast would halve a penalty's second derivatives."""
@@ -225,14 +265,34 @@ class GAN(pl.LightningModule):
             start_size=self.recipe.start_size,
             final_size=self.shape[-1],
             fade_share=self.recipe.fade_share,
+            fade_images=self.recipe.fade_images,
+            stabilise_images=self.recipe.stabilise_images,
         )
 
+    @property
+    def batch_sizes(self) -> dict[int, str]:
+        """Every size of a batch that either player sees, and the option that it comes from."""
+        recipe, used = self.recipe, [size for _, size in self.schedule.batches(self.total_images)]
+        sizes = {size: "gan.batch_size" if size == recipe.batch_size else "gan.stage_batches: batch" for size in used}
+        if recipe.generator_batch:
+            sizes.setdefault(recipe.generator_batch, "gan.generator_batch")
+        return sizes
+
+    def _begin_round(self) -> None:
+        self._enter_stage()
+        begins = 0 < self.counters.images == self._segment.first_image
+        if begins and self.recipe.reset_optimizers:
+            for optimizer in self._optimizers:
+                optimizer.state.clear()
+
     def _enter_stage(self) -> None:
+        """Stand where the images shown say; a whole round is played there, though they grow with each critic step."""
+        self._segment = self.schedule.at(self.counters.images)
         if self.grows:
-            now = self.stage
+            self._entered = self.stage
             networks: tuple[Any, ...] = (self.generator, self.ema_generator, self.discriminator)
             for network in networks:
-                network.set_stage(now.size, now.alpha)
+                network.set_stage(*self._entered)
 
     # --- randomness
 
@@ -289,22 +349,34 @@ class GAN(pl.LightningModule):
         return self._optimizers
 
     def _build_optimizer(self, player: nn.Module, rate: float) -> torch.optim.Optimizer:
-        if self.recipe.optimizer == "rmsprop":
+        if self.recipe.optimizer == "rmsprop":  # torch has no fused one
             return torch.optim.RMSprop(player.parameters(), lr=rate)
-        # fused: a fifth faster on a CPU for small networks, where the optimizer is a third of the step
-        return torch.optim.Adam(player.parameters(), lr=rate, betas=(self.recipe.beta1, self.recipe.beta2), fused=True)
+        betas = (self.recipe.beta1, self.recipe.beta2)
+        return torch.optim.Adam(player.parameters(), lr=rate, betas=betas, fused=self.speed.fused)
 
     def _optimizer(self, player: int) -> Any:
         return self.optimizers()[player]  # type: ignore[index]
 
-    def _decay(self, optimizer: Any, rate: float) -> None:
-        if self.recipe.lr_decay == "linear":
+    def _set_rate(self, optimizer: Any, rate: float) -> None:
+        recipe, share = self.recipe, 1.0
+        if recipe.lr_decay == "linear":
             share = max(0.0, 1 - self.counters.images / self.total_images)
+        if recipe.ramp_images:  # above 0 from the first step on
+            since = self.counters.images - self._segment.first_image + self._segment.batch_size
+            share *= min(1.0, since / recipe.ramp_images)
+        if recipe.lr_decay == "linear" or recipe.ramp_images:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
 
     def drain(self) -> list[Record]:
-        """The records since the last call; the caller reads the scalars, once for many rounds."""
+        """The records since the last call; the caller reads the scalars, once for many rounds.
+
+        A GPU may lag behind until then: what it still has to do belongs to the seconds of training.
+        """
+        if self.device.type == "cuda":
+            start = time.perf_counter()
+            torch.cuda.synchronize(self.device)
+            self.counters.seconds += (time.perf_counter() - start) * self.shard.world
         records, self._records = self._records, []
         return records
 

@@ -7,13 +7,17 @@ doubles the side. A new block is faded in, on both sides and in the real images 
     D:  α · new block(fromRGB(x)) + (1 − α) · fromRGB(downsample(x))
     x:  α · x + (1 − α) · upsample(downsample(x))
 
-α rises linearly from 0 to 1 over the first `fade_share` of each stage, a pure function of the images shown, so
-a resume cannot lose it. Nothing is ever frozen: all blocks that take part go on learning. Equalised learning
-rate, pixel norm and minibatch standard deviation are part of the network.
+α rises linearly from 0 to 1 over the first `fade_share` of each stage, or over `fade_images`; it, the stages' batches
+and their learning rates are pure functions of the images shown, so a resume cannot lose them. Nothing is ever frozen:
+all blocks that take part go on learning. Equalised learning rate, pixel norm and minibatch standard deviation are part
+of the network.
 
 Base game WGAN-GP with a drift term of 0.001·D(x)² and n_critic = 1; `objective=least-squares constraint=none`
-gives the paper's LSGAN base. Any other variant grows too with `network=progressive`. Differs from the paper:
-stages are equal shares of the budget, and the optimisers' state is kept from stage to stage.
+gives the paper's LSGAN base. Any other variant grows too with `network=progressive`. Author preset: the paper's phases
+of 800,000 images, batches by side and channels. In the common one, stages are equal shares of the budget, so that one
+recipe fits any.
+
+Presets, figures and commands: docs/variants/progressive.md.
 """
 
 from gans.module import GAN

@@ -45,21 +45,26 @@ class Shard(NamedTuple):
 WHOLE = Shard()
 
 
-def check_divisible(batch_size: int, world: int, discriminator: nn.Module) -> None:
+def check_divisible(batch_size: int, world: int, discriminator: nn.Module, *, option: str = "gan.batch_size") -> None:
     """Refuse, as a `UserError`, a batch whose equal shards would tear apart what the discriminator sees together."""
     if world == 1:
         return
     if batch_size % world:
         raise UserError(
-            f"gan.batch_size={batch_size} cannot be shared equally by {world} processes (trainer.devices × "
+            f"{option}={batch_size} cannot be shared equally by {world} processes (trainer.devices × "
             f"trainer.num_nodes): choose a multiple of {world}"
         )
     group = math.lcm(*(getattr(module, "shard_group", 1) for module in discriminator.modules()))
     if batch_size % (group * world):
         raise UserError(
-            f"gan.batch_size={batch_size} shared by {world} processes leaves no whole groups of {group} samples, whose "
+            f"{option}={batch_size} shared by {world} processes leaves no whole groups of {group} samples, whose "
             f"spread this discriminator looks at: choose a multiple of {group * world}"
         )
+
+
+def mixes_samples(discriminator: nn.Module) -> bool:
+    """Whether a sample's logit depends on the others of its batch: real and fake ones must not be in one then."""
+    return any(isinstance(module, _BatchNorm) or hasattr(module, "shard_group") for module in discriminator.modules())
 
 
 def average_gradients(player: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

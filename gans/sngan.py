@@ -8,8 +8,11 @@ one power iteration a step from the vector that the last step left:
     D descends  relu(1 − D(x)) + relu(1 + D(G(z)))      (hinge)
     G descends  −D(G(z))
 
-Author preset: Adam 2e-4 (0, 0.9), n_critic = 5, batch 64, rates falling linearly to 0. Differs from the paper:
-the common network is DCGAN's without BatchNorm in D, and the generator's batch equals the critic's.
+Author preset: the ResNet of the paper's table 4, Adam 2e-4 (0, 0.9), n_critic = 5, 64 samples for a critic step and 128
+for the generator's, rates falling linearly to 0; `network=sndcgan` is the plain network of table 3. The common preset's
+network is DCGAN's without BatchNorm in D.
+
+Presets, figures and commands: docs/variants/sngan.md.
 """
 
 from gans.module import GAN

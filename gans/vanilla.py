@@ -12,6 +12,8 @@ sample is −σ(l)/B: it vanishes when D wins, which is why most code called "va
 non-saturating loss instead. This one does not.
 
 Differs from the paper: Adam in place of momentum, DCGAN networks in place of maxout; losses on logits.
+
+Presets, figures and commands: docs/variants/vanilla.md.
 """
 
 from gans.module import GAN

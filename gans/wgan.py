@@ -12,6 +12,8 @@ The critic's loss, negated, estimates a multiple of the Wasserstein distance: it
 
 Author preset: RMSprop α = 5e-5, c = 0.01, n_critic = 5, batch 64. Differs from the authors' code: no BatchNorm
 in the critic (clamped scales silence its layers), and no hundred critic steps at the start.
+
+Presets, figures and commands: docs/variants/wgan.md.
 """
 
 from gans.module import GAN

@@ -9,7 +9,10 @@ Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1 (dec
 
 The critic has no BatchNorm: the penalty speaks of each sample's gradient, BatchNorm mixes samples.
 
-Author preset: Adam 2e-4 (0, 0.9), n_critic = 5, λ = 10, rates falling linearly to 0 over the budget.
+Author preset: the ResNet of the paper's appendix C with 128 channels in both players, Adam 2e-4 (0, 0.9), n_critic = 5,
+λ = 10, 64 samples for a critic step and 128 for the generator's, rates falling linearly to 0 over the budget.
+
+Presets, figures and commands: docs/variants/wgan-gp.md.
 """
 
 from gans.module import GAN

@@ -10,15 +10,31 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ganbench import __version__
 from ganbench.errors import UserError
 from harness.mistakes import disk_sentence, usage_sentence
-from harness.options import Assignments, Device, Private, Project, Wandb, say_where, tracking_of, write_report
-from harness.sweep.commands import app as sweep_commands
+from harness.options import (
+    Assignments,
+    DataDir,
+    Device,
+    Download,
+    Private,
+    Project,
+    SkipBroken,
+    Wandb,
+    have_data,
+    say_where,
+    tracking_of,
+    write_report,
+)
+from harness.sweep_commands import app as sweep_commands
+
+if TYPE_CHECKING:
+    from harness.config import TrialConfig
 
 app = typer.Typer(
     help="Train GAN recipes under one budget, score them under one protocol, and see which is better, how sure.",
@@ -28,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(sweep_commands, name="sweep")
-cache_app = typer.Typer(help="Show and prune the stored features.", rich_markup_mode=None)
+cache_app = typer.Typer(help="Show and prune the stored features and decoded images.", rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
 
 
@@ -46,12 +62,17 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def train(
     assignments: Assignments = None,
     gan: Annotated[str | None, typer.Option(help="Variant; `ganbench list gans` names them.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Embedded dataset, image folder, zip or npz.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset (`ganbench list datasets`), image folder, zip or npz.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="Network pair; `ganbench list networks`.")] = None,
     images: Annotated[int | None, typer.Option(help="Budget: real images shown to the discriminator.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of the config; the options above win over it.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<variant>-<dataset>-<id>.")] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; results are equal for equal counts only.")] = 1,
     device: Device = "auto",
     wandb: Wandb = "auto",
@@ -59,19 +80,25 @@ def train(
     private: Private = False,
 ) -> None:
     """Train one variant and score it; an interrupted run continues, a finished one is only shown."""
-    from harness.config import check_names, load_config_file, merge, parse_assignments, resolve, trial_id
+    from harness.config import merge, resolve, trial_id
+    from harness.config_text import load_config_file, parse_assignments
+    from harness.precheck import check_names
 
     options = {"gan": gan, "dataset": dataset, "network": network, "images": images, "seed": seed}
     given = {key: value for key, value in options.items() if value is not None}
+    given |= {"data.skip_broken": True} if skip_broken else {}
     file = load_config_file(config) if config else {}
     resolved = resolve(merge(file, given, parse_assignments(assignments or [])))
     check_names(resolved)
+    have_data(resolved.data.name, folder=data_dir, download=download)
     folder = out or Path("runs") / f"{resolved.gan.name}-{Path(resolved.data.name).stem}-{trial_id(resolved)}"
     _set_threads(threads)
+    if sys.stderr.isatty():  # decoding many images has a bar of its own, which does not mix with the training's
+        _decode_before(resolved, folder)
 
-    from harness.endings import StoppedError
-    from harness.experiment import run_trial
     from harness.sweep.progress import open_view
+    from harness.trial.endings import StoppedError
+    from harness.trial.experiment import run_trial
 
     where = tracking_of(wandb, project, private)
     key, label = trial_id(resolved), f"{resolved.gan.name} on {resolved.data.name} seed {resolved.seed}"
@@ -103,7 +130,7 @@ def sample(
     weights: Annotated[Literal["ema", "raw"], typer.Option(help="Moving average or last weights.")] = "ema",
 ) -> None:
     """Draw samples from a trained generator."""
-    from harness.generators import load_generator, save_samples
+    from harness.trial.generators import load_generator, save_samples
 
     gan, config = load_generator(source)
     save_samples(gan.sample(n, seed=seed, weights=weights), out, config)
@@ -122,7 +149,11 @@ def evaluate(
         str, typer.Option(help="Feature network; `ganbench list features`, module:object or a TorchScript file.")
     ] = "auto",
     weights: Annotated[Path | None, typer.Option(help="The feature network's weights file.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch published weights that are missing.")] = False,
+    data_dir: DataDir = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a dataset's files and published weights that are missing.")
+    ] = False,
+    skip_broken: SkipBroken = False,
     n: Annotated[int | None, typer.Option("-n", min=2, help="Samples per draw of a generator; 1000.")] = None,
     seeds: Annotated[int | None, typer.Option(min=3, help="Draws of a generator, whose spread is shown; 3.")] = None,
     size: Annotated[int | None, typer.Option(help="Side to which both sides' images are resized.")] = None,
@@ -138,9 +169,10 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Scores and protocol as JSON.")] = False,
 ) -> None:
     """Score a generator or a set of samples against a dataset's held-out split."""
-    from harness.feature_bar import FeatureBar
-    from harness.generators import evaluate_source
+    from harness.scoring.feature_bar import FeatureBar
+    from harness.trial.generators import evaluate_source
 
+    have_data(real, folder=data_dir, download=download)
     with FeatureBar() as bar:
         result = evaluate_source(
             real=real,
@@ -156,6 +188,7 @@ def evaluate(
             k=k,
             splits=splits,
             bare=bare,
+            skip_broken=skip_broken,
             gallery=gallery,
             advance=bar,
         )
@@ -169,10 +202,11 @@ def evaluate(
 def cache_list(context: typer.Context) -> None:
     """What is stored, how large it is and when it was last used."""
     if context.invoked_subcommand is None:
-        from harness.feature_store import default_folder, entries
+        from harness.cache import entries
         from harness.listing import cache_table
+        from harness.places import cache_folder
 
-        folder = default_folder()
+        folder = cache_folder()
         typer.echo(cache_table(folder, entries(folder)))
 
 
@@ -182,9 +216,10 @@ def cache_prune(
     everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
 ) -> None:
     """Remove what is damaged or was made by other code or libraries, and so is never read again."""
-    from harness.feature_store import default_folder, prune
+    from harness.cache import prune
+    from harness.places import cache_folder
 
-    removed = prune(default_folder(), unused_days=older_than, everything=everything)
+    removed = prune(cache_folder(), unused_days=older_than, everything=everything)
     typer.echo(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 2**20:.1f} MiB")
 
 
@@ -288,6 +323,15 @@ def _to_wandb(paths: list[Path], folder: Path, *, baseline: str | None, dry_run:
     ):
         if number:
             typer.echo(f"W&B's panels lack {number} trials {why}", err=True)
+
+
+def _decode_before(config: TrialConfig, folder: Path) -> None:
+    """See to it that the data of a trial which is still to be trained are decoded and stored."""
+    from harness.data import load_for
+    from harness.store import TrialFolder
+
+    if TrialFolder(folder).scores() is None:
+        load_for(config.data)
 
 
 def _set_threads(threads: int) -> None:

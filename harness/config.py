@@ -1,4 +1,4 @@
-"""What one trial is: a strict, immutable configuration, and how it is read from YAML and `key=value`.
+"""What one trial is: a strict, immutable configuration.
 
 Free of torch, so that a sweep of thousands of trials is checked before anything heavy is imported.
 """
@@ -8,19 +8,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
-from yaml.composer import ComposerError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from ganbench.errors import UserError, unknown_name
+from ganbench.errors import UserError
 from gans.catalogue import preset as variant_preset
 from gans.recipe import Recipe
+from gans.speed import Compile
+from harness.image_options import Crop, Kernel
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -42,6 +40,13 @@ class GanConfig(Recipe):
         return Recipe.model_validate(self.model_dump(exclude={"name", "preset"}))
 
 
+def _crop(value: object) -> object:
+    """Refuse in one sentence what is neither a word nor a number of `Crop`."""
+    if value in ("centre", "none") or (type(value) is int and value >= 1):
+        return value
+    raise PydanticCustomError("crop", "give centre, none or a number of pixels from 1")
+
+
 class DataConfig(BaseModel):
     """What the discriminator is shown as real."""
 
@@ -55,6 +60,18 @@ class DataConfig(BaseModel):
     """How many samples are taken or drawn; null: the dataset's own number."""
     seed: int = Field(default=0, ge=0)
     """Seed of the splits and of drawn datasets. Not the training seed: every seed of a sweep sees the same data."""
+    resize: Kernel = "lanczos"
+    """Pillow's filter that images are resized by, always antialiased."""
+    crop: Annotated[Crop, BeforeValidator(_crop)] = "centre"
+    """What is taken of an image before it is resized: the largest square in its centre; none: all, stretched to a
+    square; or a square of so many pixels a side in its centre."""
+    pad: int | None = Field(default=None, ge=1)
+    """Side in pixels to which images are filled up with black all around, after resizing: 28 → 32 for networks that
+    double; null: as they are."""
+    flip: bool = False
+    """Mirror training images left to right with probability ½. Held-out images stay as they are."""
+    skip_broken: bool = False
+    """Leave image files out that cannot be read; their number enters the protocol. Else they are an error."""
 
 
 class EvaluationConfig(BaseModel):
@@ -81,7 +98,7 @@ class EvaluationConfig(BaseModel):
 
 
 class HealthConfig(BaseModel):
-    """When a trial is said to have gone wrong: what each threshold rests on is told in harness/health.py."""
+    """When a trial is said to have gone wrong: what each threshold rests on is told in harness/trial/health.py."""
 
     model_config = _STRICT
 
@@ -119,6 +136,17 @@ class TrainerConfig(BaseModel):
     """ddp: synchronised copies of the networks, one a device; auto: the same wherever there is more than one."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Numbers of the networks' passes; losses, penalties, weights and scores are 32-bit always. 16 needs a GPU."""
+    channels_last: bool = True
+    """Images and feature maps are laid out pixel by pixel. This and what follows changes no more than the rounding, and
+    is worth what docs/speed.md says."""
+    compile: Compile = "none"
+    """default: the players' passes go through torch.compile; cuda-graphs: and are replayed as CUDA graphs, on a GPU."""
+    fused: bool = True
+    """Adam moves all weights in one kernel."""
+    shared_pass: bool = False
+    """The critic sees real and generated samples as one batch, where it does not mix a batch's samples."""
+    data_on_device: bool | None = None
+    """Keep all training images on the GPU; null: where they take at most a quarter of its free memory."""
 
     @property
     def processes(self) -> int:
@@ -313,7 +341,18 @@ def _show(value: object) -> str:
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
-_YOUNGER = ("health", "trainer")
+_YOUNGER = (
+    "health",
+    "trainer",
+    *(f"data.{name}" for name in ("resize", "crop", "pad", "flip", "skip_broken")),
+    *(
+        f"gan.{name}"
+        for name in (
+            *("generator_batch", "ramp_images", "width_at", "generator_width", "max_width", "pooling"),
+            *("fade_images", "stabilise_images", "stage_batches", "reset_optimizers"),
+        )
+    ),
+)
 """Sections and options (dotted) that the first sweeps did not know: at their defaults, they leave a trial its id."""
 
 
@@ -335,113 +374,6 @@ def trial_id(config: TrialConfig) -> str:
     return hashlib.sha256(_canonical(said).encode()).hexdigest()[:12]
 
 
-def check_names(config: TrialConfig) -> None:
-    """Refuse names that only a started trial would miss: network, dataset, metrics, features and the weights' file.
-
-    Imports nothing heavy, so that a sweep can be refused before its first trial. `resolve` has checked the variant.
-
-    Raises:
-        UserError: naming the nearest known name.
-    """
-    from gans.networks import NETWORKS
-    from harness.data.catalogue import DATASETS
-    from metrics import features
-    from metrics.catalogue import REGISTRY
-
-    if config.gan.network != "auto":
-        NETWORKS.entry(config.gan.network)
-    if config.data.name not in DATASETS.names() and not Path(config.data.name).exists():
-        raise UserError(f"{unknown_name('dataset', config.data.name, DATASETS.names())}; and no file has that path")
-    for name in config.evaluation.metrics or ():
-        REGISTRY.entry(name)
-    if config.evaluation.features != "auto":
-        features.check(config.evaluation.features)
-    if config.evaluation.weights is not None and not Path(config.evaluation.weights).is_file():
-        raise UserError(f"evaluation.weights: no file at {config.evaluation.weights}")
-
-
-# --- from text
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number (YAML 1.1 takes it for text) and refuses a key that is given twice."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise ComposerError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
-                seen.add(key.value)
-        return node
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """The value that `text` holds; `where` names its place in the `UserError` for malformed YAML."""
-    try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{where}, line {mark.line + 1}" if mark and mark.line else where
-        raise UserError(f"{place}: malformed YAML ({error.problem})") from None
-    except (yaml.YAMLError, ValueError) as error:  # a control character; a date that is none
-        raise UserError(f"{where}: malformed YAML ({' '.join(str(error).split())})") from None
-
-
-def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Dotted keys from the command line's `key=value`; values are YAML.
-
-    >>> parse_assignments(["gan.n_critic=5", "evaluation.metrics=[fid, kid]", "gan.lr_generator=1e-4"])
-    {'gan.n_critic': 5, 'evaluation.metrics': ['fid', 'kid'], 'gan.lr_generator': 0.0001}
-
-    Raises:
-        UserError: no `=`, an empty or unknown key, a key given twice, or malformed YAML.
-    """
-    raw: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise UserError(f"{assignment!r} is no key=value: write for example gan.n_critic=5")
-        if key in raw:
-            raise UserError(f"option {key} is given twice: keep one of {raw[key]!r} and {text!r}")
-        raw[key] = parse_yaml(text, f"option {key}")
-    return merge(raw)
-
-
-def read_mapping(path: Path) -> tuple[str, dict[str, Any]]:
-    """A YAML file's text and the mapping that it holds; raises `UserError` where it holds none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UserError(f"{path} cannot be read: {reason}") from None
-    value = parse_yaml(text, str(path))
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no options: write 'key: value' lines")
-    return text, value
-
-
-def load_config_file(path: Path) -> dict[str, Any]:
-    """A config file's options, flat and dotted, ready for `merge` and `resolve`.
-
-    Raises:
-        UserError: no such file, malformed YAML, or an unknown key.
-    """
-    _, raw = read_mapping(path)
-    try:
-        return merge(raw)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+def seedless(config: TrialConfig) -> str:
+    """The trial but for its seed: equal for those that are repetitions of each other."""
+    return config.model_copy(update={"seed": 0}).model_dump_json()

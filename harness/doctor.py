@@ -17,7 +17,7 @@ from ganbench import __version__
 def diagnose() -> tuple[bool, str]:
     """(everything healthy?, the text): device, versions, weights, W&B mode, disk and the metrics' self-test."""
     healthy, test = _self_test()
-    return healthy, "\n".join([*_machine(), *_weights(), *_stored(), *_tracking(), *_disk(), *test])
+    return healthy, "\n".join([*_machine(), *_weights(), *_stored(), *_datasets(), *_tracking(), *_disk(), *test])
 
 
 def _self_test() -> tuple[bool, list[str]]:
@@ -58,11 +58,19 @@ def _weights() -> Iterator[str]:
 
 
 def _stored() -> Iterator[str]:
-    from harness.feature_store import default_folder, entries
+    from harness.places import cache_folder
+    from harness.scoring.feature_store import entries
 
-    found = entries(default_folder())
+    found = entries(cache_folder())
     size = sum(entry.bytes for entry in found) / 2**20
-    yield f"cache       {default_folder()}: {len(found)} entries, {size:.1f} MiB (`ganbench cache` shows them)"
+    yield f"cache       {cache_folder()}: {len(found)} entries, {size:.1f} MiB (`ganbench cache` shows them)"
+
+
+def _datasets() -> Iterator[str]:
+    from harness.data.published import present
+    from harness.places import data_folder
+
+    yield f"data        {data_folder()}: {', '.join(present()) or 'no published set'} (--data-dir, --download)"
 
 
 def _sha256(path: Path) -> str:
@@ -72,7 +80,7 @@ def _sha256(path: Path) -> str:
 
 def _tracking() -> Iterator[str]:
     from harness.config import TrackingConfig
-    from harness.tracking import resolve_mode
+    from harness.tracking.tracker import resolve_mode
 
     yield f"W&B         {resolve_mode(TrackingConfig())} (mode auto; `wandb login` or WANDB_API_KEY makes it online)"
 

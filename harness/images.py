@@ -41,10 +41,13 @@ def to_points(points: torch.Tensor) -> np.ndarray:
     return points.detach().to("cpu", torch.float32).contiguous().numpy()
 
 
-def to_float(images: np.ndarray, *, memory_format: torch.memory_format = torch.contiguous_format) -> torch.Tensor:
-    """uint8 images (N, C, H, W) as float32 x/127.5 − 1 in [−1, 1]; `to_uint8` gives exactly them back."""
-    levels = torch.from_numpy(images if images.flags.writeable else images.copy())  # torch has no read-only tensors
-    return levels.to(torch.float32, memory_format=memory_format).div_(127.5).sub_(1)
+def to_float(
+    images: np.ndarray | torch.Tensor, *, memory_format: torch.memory_format = torch.contiguous_format
+) -> torch.Tensor:
+    """uint8 images (N, C, H, W) as float32 x/127.5 − 1 in [−1, 1], on their device; `to_uint8` gives them back."""
+    if isinstance(images, np.ndarray):  # torch has no read-only tensors
+        images = torch.from_numpy(images if images.flags.writeable else images.copy())
+    return images.to(torch.float32, memory_format=memory_format).div_(127.5).sub_(1)
 
 
 def _check_finite(samples: torch.Tensor) -> None:

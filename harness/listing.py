@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metrics.catalogue import REGISTRY, label_for
 
 if TYPE_CHECKING:
-    from harness.feature_store import Entry
+    from harness.places import Entry
 
 
 def lines(what: Literal["gans", "networks", "datasets", "features", "metrics"]) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _cell(score: Mapping[str, Any] | None) -> str:
 
 
 def cache_table(folder: Path, entries: Sequence[Entry]) -> str:
-    """The stored features, one line each, and their total."""
+    """What the cache folder holds, one line each, and the total."""
     rows = [
         f"{entry.content:<44}  {entry.bytes / 2**20:>8.1f} MiB  used {_age(entry.seconds_unused)} ago"
         + ("" if entry.usable else "  (no longer used: `ganbench cache prune` removes it)")

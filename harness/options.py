@@ -21,13 +21,30 @@ Wandb = Annotated[
 ]
 Project = Annotated[str, typer.Option(help="W&B project.")]
 Private = Annotated[bool, typer.Option("--private", help="Keep host, command line, git and system facts out of W&B.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the datasets by name, as torchvision keeps them; else $GANBENCH_DATA."),
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a dataset's files that are missing.")]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave image files out that cannot be read; the protocol counts them.")
+]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")]
+
+
+def have_data(*names: str, folder: Path | None, download: bool) -> None:
+    """See to it that the published sets among the datasets `names` are on this machine, before anything else starts."""
+    from harness.data.published import ensure
+    from harness.places import use_data_folder
+
+    use_data_folder(folder)
+    ensure(*names, download=download)
 
 
 def tracking_of(mode: str, project: str, private: bool, *, group: str | None = None) -> TrackingConfig:
     """The tracking asked for, with `auto` decided: once, not by each trial against a server that is down."""
     from harness.config import TrackingConfig
-    from harness.tracking import resolve_mode
+    from harness.tracking.tracker import resolve_mode
 
     asked = TrackingConfig.model_validate({"mode": mode, "project": project, "private": private, "group": group})
     return asked.model_copy(update={"mode": resolve_mode(asked)})

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ganbench.errors import UserError
 from ganbench.files import write_json
-from harness import wandb_server
-from harness.journal import Journal, has_arrived
 from harness.results import Found, collect, find_trials
-from harness.wandb_client import end_service, within
+from harness.tracking import server as wandb_server
+from harness.tracking.client import end_service, within
+from harness.tracking.journal import Journal, has_arrived
 
 if TYPE_CHECKING:
     from reports.wandb_report import Draft, Mirror, Page

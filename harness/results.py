@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganbench.errors import UserError
-from harness.config import TrialConfig
+from harness.config import TrialConfig, seedless
 from harness.labels import recipe_labels
 from harness.store import TrialFolder, trial_state
 from harness.sweep import search as searches
@@ -70,7 +70,7 @@ def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
     import pandas as pd
 
     from reports import Grid, Results
-    from reports.results import SCORES, TRIALS
+    from reports.results import OPTIONAL, SCORES, TRIALS
 
     everything = find_trials(paths)
     found = [trial for trial in everything if trial.search is None]
@@ -103,7 +103,7 @@ def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
     return Results(
         title=title or ", ".join(path.name for path in paths),
         scores=pd.DataFrame(scores, columns=SCORES),
-        trials=pd.DataFrame(trials, columns=TRIALS),
+        trials=pd.DataFrame(trials, columns=(*TRIALS, *OPTIONAL)),
         curves=curves.frame(),
         grids=grids,
         protocols=protocols,
@@ -124,7 +124,7 @@ def _searched(trials: Sequence[Found]) -> reports.Search | None:
     chose = [(trial, trial.search, trial.search.metric) for trial in trials if trial.search and trial.search.metric]
     if not chose:
         return None
-    compared = {_seedless(trial.config) for trial in trials if trial.search is None}
+    compared = {seedless(trial.config) for trial in trials if trial.search is None}
     rows = []
     for (trial, search, _), label in zip(chose, recipe_labels([trial.config for trial, *_ in chose]), strict=True):
         config, row = trial.config, _trial_row(trial.folder.status())
@@ -136,16 +136,12 @@ def _searched(trials: Sequence[Found]) -> reports.Search | None:
                 "seed": config.seed,
                 **{name: row[name] for name in ("status", "reason", "problems")},
                 "value": searches.value(search, trial.folder) if row["status"] == "done" else None,
-                "chosen": _seedless(config) in compared,
+                "chosen": seedless(config) in compared,
             }
         )
     rules = " or ".join(dict.fromkeys(_rule(metric) for *_, metric in chose))
     direction: Literal["lower", "higher"] = "lower" if chose[0][2].goal == "minimize" else "higher"
     return reports.Search(rules, pd.DataFrame(rows, columns=SEARCH), direction)
-
-
-def _seedless(config: TrialConfig) -> str:
-    return config.model_copy(update={"seed": 0}).model_dump_json()
 
 
 def _rule(metric: Metric) -> str:
@@ -160,7 +156,9 @@ def _trial_row(status: dict[str, Any]) -> dict[str, Any]:
         "status": trial_state(status),
         "reason": status.get("reason"),
         "problems": status.get("problems", []),
-        **{name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds", "peak_memory_mb")},
+        **{
+            name: status.get(name) for name in ("images", "d_steps", "g_steps", "seconds", "peak_memory_mb", "ensemble")
+        },
         "parameters": sum(parameters.values()) if parameters else None,
     }
 

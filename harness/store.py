@@ -22,7 +22,8 @@ import yaml
 
 from ganbench.errors import UserError
 from ganbench.files import write_atomic, write_json, write_text
-from harness.config import TrialConfig, load_config_file, resolve, trial_id
+from harness.config import TrialConfig, resolve, trial_id
+from harness.config_text import load_config_file
 
 State = Literal["running", "interrupted", "done", "failed", "diverged", "pruned"]
 """What is written of a trial: interrupted means begun, and no process at it any more."""
@@ -35,7 +36,7 @@ ENDED = frozenset({"done", "failed", "diverged", "pruned"})
 
 
 _TEMPORARY = re.compile(r"\.(config\.yaml|status\.json|scores\.json|error\.txt|\w+\.pt|\d+\.png|gallery\.png)\.\w+")
-"""What `ganbench.files` and `harness.checkpoints` call a file of ours that is not whole yet."""
+"""What `ganbench.files` and `harness.trial.checkpoints` call a file of ours that is not whole yet."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class TrialFolder:
         return self.path / "gallery.png"
 
     def checkpoint_file(self, name: str) -> Path:
-        """`last` and `previous` (a resume's: `harness.checkpoints`) or `best` (the lowest selection score's)."""
+        """`last` and `previous` (a resume's: `harness.trial.checkpoints`) or `best` (the lowest selection score's)."""
         return self.path / "checkpoints" / f"{name}.pt"
 
     # --- config

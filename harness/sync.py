@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganbench.errors import UserError
-from harness import wandb_server
-from harness.journal import NAME, Journal, has_arrived, marker
 from harness.store import State, TrialFolder, trial_state
 from harness.sweep.claims import held
-from harness.tracking import Tracker
+from harness.tracking import server as wandb_server
+from harness.tracking.journal import NAME, Journal, has_arrived, marker
+from harness.tracking.tracker import Tracker
 
 TOO_LATE = "the W&B server took too long for the others"
 

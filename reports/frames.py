@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganbench.errors import UserError
 from ganbench.files import write_text
-from reports.results import CURVES, SCORES, SEARCH, TRIALS, Results, Search
+from reports.results import CURVES, OPTIONAL, SCORES, SEARCH, TRIALS, Results, Search
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -139,7 +139,8 @@ def save(results: Results, report: Path) -> None:
         "environment": results.environment,
         "search": {"rule": search.rule, "direction": search.direction} if search else None,
     }
-    frames = {"scores": results.scores[list(SCORES)], "trials": results.trials[list(TRIALS)]}
+    columns = [*TRIALS, *(name for name in OPTIONAL if name in results.trials)]
+    frames = {"scores": results.scores[list(SCORES)], "trials": results.trials[columns]}
     if search:
         frames["search"] = search.trials[list(SEARCH)]
     for name, frame in frames.items():

@@ -162,6 +162,7 @@ def _counted(recipe: str, trials: DataFrame, done: DataFrame) -> Row:
         flagged=sum(map(bool, done["problems"])),
         pruned=states["pruned"],
         unfinished=len(trials) - ended,
+        together=int(done["ensemble"].notna().sum()) if "ensemble" in done else 0,
     )
 
 

@@ -19,6 +19,8 @@ TRIALS = (
     "variant", "recipe", "trial", "seed", "status", "reason", "problems",
     "images", "d_steps", "g_steps", "seconds", "parameters", "peak_memory_mb", "config",
 )  # fmt: skip
+OPTIONAL = ("ensemble",)
+"""Columns of trials that may be missing."""
 SEARCH = ("variant", "settings", "trial", "seed", "status", "reason", "problems", "value", "chosen")
 CURVES = ("recipe", "trial", "seed", "images", "name", "value")
 
@@ -66,7 +68,8 @@ class Results:
             {"kind", "images", "detail"}: what the health checks flagged), images (real images shown to the
             discriminator), d_steps, g_steps, seconds (of the device, training only), parameters (of both networks),
             peak_memory_mb (of the process, in MiB), config (everything the trial was asked for, a nested mapping; None
-            where it is not known). The order of recipes decides their colours.
+            where it is not known) and, as an option, ensemble (with how many seeds, its own included, it was trained
+            as one; NaN for alone). The order of recipes decides their colours.
         curves: recipe, trial, seed, images, name, value; name is a metric (scored on the selection split while
             training), a loss ("loss/discriminator") or a sign of health ("health/gradient_generator").
         grids: sample grids; the last one of each trial is shown.

@@ -70,6 +70,8 @@ class Row:
     """Trials with scores in which the health checks flagged a problem."""
     pruned: int = 0
     unfinished: int = 0
+    together: int = 0
+    """Trials with scores that were trained as ensembles of seeds."""
     ranks: Ranks | None = None
     """By the block's first metric; None without a score of it."""
     images: float | None = None

@@ -179,6 +179,12 @@ def notes(
             "n of m: of the recipe's m trials, n have scores; the others count in no mean. A mean without the seeds "
             "that went wrong flatters its recipe."
         )
+    if together := [(row.recipe, row.together, row.n) for row in rows if row.together]:
+        rest = " The other trials were trained alone." if any(row.together < row.n for row in rows) else ""
+        said.append(
+            f"Trained as ensembles of seeds, trials: {_shares(together)}. Seeds that are trained together give the "
+            f"results of single runs up to rounding, which grows in training: other digits, one distribution.{rest}"
+        )
     if searched:
         said.append(
             "Compared are the trials of the last phase alone: of each variant the configuration that the search chose, "

@@ -18,6 +18,8 @@ from ganbench.errors import UserError
 from ganbench.registry import Entry, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from gans.recipe import Recipe
@@ -31,6 +33,18 @@ NETWORKS = Registry(
             "dcgan", "gans.networks.dcgan:build", "strided convolutions, for images", "Radford et al. 2016, 1511.06434"
         ),
         Entry(
+            "sndcgan",
+            "gans.networks.sndcgan:build",
+            "the plain convolutions of SNGAN's paper, for images",
+            "Miyato et al. 2018, 1802.05957, table 3",
+        ),
+        Entry(
+            "resnet",
+            "gans.networks.resnet:build",
+            "residual blocks of SNGAN and WGAN-GP, for images",
+            "Miyato et al. 2018, 1802.05957, tables 4 to 6; Gulrajani et al. 2017, 1704.00028, appendix C",
+        ),
+        Entry(
             "progressive",
             "gans.networks.progressive:build",
             "grows with the images, from 4×4 by doubling",
@@ -39,8 +53,10 @@ NETWORKS = Registry(
     ],
 )
 
-SIZES = (8, 16, 32, 64)
-"""Sides of the images that our own networks draw."""
+_OF_IMAGES = ("dcgan", "sndcgan", "resnet", "progressive")
+
+SIZES = tuple(sorted(base * 2**k for base in (4, 5, 6, 7) for k in range(1, 9) if base * 2**k <= 1024))
+"""Sides of the images that our own networks draw: 4, 5, 6 or 7, doubled up to 1024."""
 
 MAX_CHANNELS = 512
 
@@ -55,11 +71,30 @@ def networks(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Modu
     Raises:
         UserError: an unknown name, or a shape which the network does not fit.
     """
-    name = recipe.network
-    if name == "auto":
-        name = "dcgan" if len(shape) == 3 else "mlp"
-    generator, discriminator = NETWORKS.load(name)(recipe, shape)
+    generator, discriminator = NETWORKS.load(_resolved(recipe.network, shape))(recipe, shape)
     return generator, discriminator
+
+
+def check_shape(network: str, shape: tuple[int, ...]) -> None:
+    """Refuse, as a `UserError`, samples that one of our own networks does not fit; needs no torch."""
+    name = _resolved(network, shape)
+    if name == "mlp":
+        point_dimensions(shape)
+    elif name in _OF_IMAGES:
+        image_side(name, shape)
+
+
+def _resolved(network: str, shape: tuple[int, ...]) -> str:
+    if network != "auto":
+        return network
+    return "dcgan" if len(shape) == 3 else "mlp"
+
+
+def point_dimensions(shape: tuple[int, ...]) -> int:
+    """The dimensions of points of a `shape` (D,); raises `UserError` for any other shape."""
+    if len(shape) != 1:
+        raise UserError("network mlp draws points, not images: choose gan.network=auto, or a network for images")
+    return shape[0]
 
 
 def image_side(network: str, shape: tuple[int, ...]) -> int:
@@ -67,23 +102,56 @@ def image_side(network: str, shape: tuple[int, ...]) -> int:
     if len(shape) != 3:
         raise UserError(f"network {network} draws images, not points: choose gan.network=mlp")
     _, height, width = shape
-    if height != width or height not in SIZES:
-        nearest = min(SIZES, key=lambda size: abs(size - max(height, width)))
-        raise UserError(
-            f"no network fits {height}×{width} images: sizes are 8, 16, 32 and 64; data.size={nearest} would fit"
-        )
-    return height
+    if height == width and height in SIZES:
+        return height
+    side = max(height, width)
+    nearest = min(SIZES, key=lambda size: abs(size - side))
+    larger = next((size for size in SIZES if size >= side), None)
+    pad = f" or data.pad={larger}" if larger else ""
+    raise UserError(
+        f"network {network} does not fit {height}×{width} images: they must be square, their side {SIZES[0]} to "
+        f"{SIZES[-1]} and 4, 5, 6 or 7 times a power of two; data.size={nearest}{pad} would fit"
+    )
 
 
-def channels(width: int, side: int, at: int) -> int:
-    """Channels where the feature maps' side is `at`: `width` at the image's own `side`, doubled at each halving.
+def doublings(side: int) -> list[int]:
+    """Sides of an image's feature maps: what its `side` halves to while that is even and 8 or more, from the smallest.
 
-    At most `MAX_CHANNELS`.
+    >>> doublings(32), doublings(48), doublings(28)
+    ([4, 8, 16, 32], [6, 12, 24, 48], [7, 14, 28])
+    """
+    sides = [side]
+    while sides[0] >= 8 and sides[0] % 2 == 0:
+        sides.insert(0, sides[0] // 2)
+    return sides
+
+
+def channels(width: int, side: int, at: int, most: int = MAX_CHANNELS) -> int:
+    """Channels where the feature maps' side is `at`: `width` at `side`, doubled at each halving, at most `most`.
 
     >>> [channels(32, 32, at) for at in (32, 16, 8, 4)]
     [32, 64, 128, 256]
     """
-    return min(width * side // at, MAX_CHANNELS)
+    return max(1, min(width * side // at, most))
+
+
+def doubled_widths(recipe: Recipe, sides: Sequence[int], side: int) -> tuple[dict[int, int], dict[int, int]]:
+    """The generator's and the discriminator's channels by the feature maps' side, for images of `side`.
+
+    >>> from gans.recipe import Recipe
+    >>> doubled_widths(Recipe(width=32, generator_width=64), [8, 16], 16)
+    ({8: 128, 16: 64}, {8: 64, 16: 32})
+    """
+    at, most = recipe.width_at or side, recipe.max_width or MAX_CHANNELS
+    generator, discriminator = (
+        {each: channels(width, at, each, most) for each in sides} for width in (generator_width(recipe), recipe.width)
+    )
+    return generator, discriminator
+
+
+def generator_width(recipe: Recipe) -> int:
+    """The generator's width, which is the discriminator's unless the recipe gives it its own."""
+    return recipe.generator_width or recipe.width
 
 
 def batch_norm_allowed(recipe: Recipe) -> bool:

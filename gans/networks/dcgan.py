@@ -1,12 +1,13 @@
-"""DCGAN (Radford et al. 2016) for square images of 8 to 64 pixels and any number of channels.
+"""DCGAN (Radford et al. 2016) for square images of any number of channels.
 
 As in the paper: strided convolutions and no pooling, batch normalisation but at the generator's output and the
 discriminator's input, ReLU and tanh in the generator, LeakyReLU(.2) in the discriminator, N(0, .02) initial weights.
 
 Other than in the paper: kernels of 4 instead of 5, a multiple of the stride, which leaves no checkerboard; a normal
 latent instead of a uniform one; logits instead of a sigmoid; `width` channels at the image's own side, doubled at each
-halving up to 512 (the paper's 64×64 networks are `width` 64 for the generator, 32 for the discriminator); a
-discriminator that is constrained, or the Wasserstein objective's, goes without batch normalisation.
+halving up to `max_width` or 512 (the paper's 64×64 generator has `generator_width` 64 and `max_width` 1024); smallest
+feature maps of 5, 6 or 7 pixels where 4 does not double into the image's side; a discriminator that is constrained, or
+the Wasserstein objective's, goes without batch normalisation.
 """
 
 from __future__ import annotations
@@ -16,36 +17,33 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from gans.networks import batch_norm_allowed, channels, image_side
+from gans.networks import batch_norm_allowed, doubled_widths, doublings, image_side
+from gans.networks.blocks import from_latent, normal_weights
 
 if TYPE_CHECKING:
     from gans.recipe import Recipe
-
-_BASE = 4
-"""Side of the smallest feature maps."""
 
 
 def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
     """A generator (B, latent_dim) → (B, C, H, H) in [−1, 1] and a discriminator (B, C, H, H) → (B,).
 
-    Raises `UserError` unless `shape` is (C, H, H) with H one of 8, 16, 32 and 64.
+    Raises `UserError` unless `shape` is (C, H, H) with H one of `SIZES`.
     """
     side = image_side("dcgan", shape)
-    # Channels of the feature maps from 4×4 up to half the image's side, where the image itself follows.
-    widths = [channels(recipe.width, side, at) for at in (4, 8, 16, 32) if at < side]
+    base, *_ = sides = doublings(side)[:-1]  # up to half the image's side, where the image itself follows
+    generator_widths, widths = doubled_widths(recipe, sides, side)
     pair = (
-        _generator(recipe.latent_dim, widths, shape[0]),
-        _discriminator(shape[0], widths[::-1], batch_norm=batch_norm_allowed(recipe)),
+        _generator(recipe.latent_dim, [*generator_widths.values()], shape[0], base),
+        _discriminator(shape[0], [*widths.values()][::-1], base, batch_norm=batch_norm_allowed(recipe)),
     )
     for network in pair:
         network.apply(_initialise)
     return pair
 
 
-def _generator(latent_dim: int, widths: list[int], image_channels: int) -> nn.Sequential:
+def _generator(latent_dim: int, widths: list[int], image_channels: int, base: int) -> nn.Sequential:
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, widths[0] * _BASE**2, bias=False),
-        nn.Unflatten(1, (widths[0], _BASE, _BASE)),
+        *from_latent(latent_dim, widths[0], base, bias=False),
         nn.BatchNorm2d(widths[0]),
         nn.ReLU(inplace=True),
     ]
@@ -58,7 +56,7 @@ def _generator(latent_dim: int, widths: list[int], image_channels: int) -> nn.Se
     return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], image_channels, 4, stride=2, padding=1), nn.Tanh())
 
 
-def _discriminator(image_channels: int, widths: list[int], *, batch_norm: bool) -> nn.Sequential:
+def _discriminator(image_channels: int, widths: list[int], base: int, *, batch_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(image_channels, widths[0], 4, stride=2, padding=1),
         nn.LeakyReLU(0.2, inplace=True),
@@ -68,15 +66,12 @@ def _discriminator(image_channels: int, widths: list[int], *, batch_norm: bool) 
         if batch_norm:
             layers.append(nn.BatchNorm2d(after))
         layers.append(nn.LeakyReLU(0.2, inplace=True))
-    return nn.Sequential(*layers, nn.Flatten(1), nn.Linear(widths[-1] * _BASE**2, 1), nn.Flatten(0))
+    return nn.Sequential(*layers, nn.Flatten(1), nn.Linear(widths[-1] * base**2, 1), nn.Flatten(0))
 
 
 def _initialise(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(layer.weight, 0.0, 0.02)
-    elif isinstance(layer, nn.BatchNorm2d):
+    if isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, 1.0, 0.02)
-    else:
-        return
-    if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+    else:
+        normal_weights(layer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ganbench.errors import UserError
+from gans.networks import generator_width, point_dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,17 +19,17 @@ def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]
 
     Raises `UserError` unless `shape` is (D,).
     """
-    if len(shape) != 1:
-        raise UserError("network mlp draws points, not images: choose gan.network=dcgan or gan.network=progressive")
-    (dimensions,) = shape
-    generator = _layers(recipe, recipe.latent_dim, dimensions, lambda: nn.ReLU(inplace=True))
-    discriminator = _layers(recipe, dimensions, 1, lambda: nn.LeakyReLU(0.2, inplace=True))
+    dimensions = point_dimensions(shape)
+    generator = _layers(
+        recipe.depth, generator_width(recipe), recipe.latent_dim, dimensions, lambda: nn.ReLU(inplace=True)
+    )
+    discriminator = _layers(recipe.depth, recipe.width, dimensions, 1, lambda: nn.LeakyReLU(0.2, inplace=True))
     return nn.Sequential(*generator), nn.Sequential(*discriminator, nn.Flatten(0))
 
 
-def _layers(recipe: Recipe, inputs: int, outputs: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
+def _layers(depth: int, width: int, inputs: int, outputs: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for _ in range(recipe.depth):
-        layers += [nn.Linear(inputs, recipe.width), activation()]
-        inputs = recipe.width
+    for _ in range(depth):
+        layers += [nn.Linear(inputs, width), activation()]
+        inputs = width
     return [*layers, nn.Linear(inputs, outputs)]

@@ -7,8 +7,12 @@ As in the paper: equalised learning rate, pixelwise normalisation of the latent 
 nearest-neighbour upsampling and average pooling, two 3×3 convolutions per block, 1×1 convolutions to and from the
 image's channels at each stage, one map of minibatch standard deviation, LeakyReLU(.2) and no batch normalisation. The
 generator's output is linear, not squashed: it learns to stay near [−1, 1], and whoever shows or scores its images
-clamps them. Other than in the paper: `width` channels at the full side, doubled at each halving up to 512, instead of a
-table per data set; `start_size` may be larger than 4.
+clamps them.
+
+`width` channels at the side `width_at`, by default the full one, doubled at each halving up to `max_width` or 512:
+`width` 16 and `width_at` 1024 are the paper's table, `width` 128 and `max_width` 128 the authors' own for CIFAR-10.
+Other than in the paper: the generator's first layer has a bias for each unit, not for each channel; the first stage may
+be larger than 4×4, as it must be where 4 does not double into the images' side.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, linear
 
 from gans.growth import sizes
-from gans.networks import channels, image_side
+from gans.networks import doubled_widths, image_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,17 +39,17 @@ _GAIN = 2**0.5
 def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[Generator, Discriminator]:
     """A generator (B, latent_dim) → (B, C, s, s) and a discriminator (B, C, s, s) → (B,), both at their full side H.
 
-    Raises `UserError` unless `shape` is (C, H, H) with H one of 8, 16, 32 and 64 and `start_size` doubles into it.
+    Raises `UserError` unless `shape` is (C, H, H) with H one of `SIZES`, at least `start_size`.
     """
     side = image_side("progressive", shape)
-    widths = {at: channels(recipe.width, side, at) for at in sizes(recipe.start_size, side)}
+    generator_widths, widths = doubled_widths(recipe, sizes(recipe.start_size, side), side)
     discriminator = Discriminator(shape[0], widths)
     if recipe.constraint == "spectral-norm":
         # σ(W) then takes the place of He's constant; dividing by the one and by the other lets the logits vanish.
         for layer in discriminator.modules():
             if isinstance(layer, EqualizedConv2d | EqualizedLinear):
                 layer.scale = 1.0
-    return Generator(recipe.latent_dim, shape[0], widths), discriminator
+    return Generator(recipe.latent_dim, shape[0], generator_widths), discriminator
 
 
 class EqualizedConv2d(nn.Conv2d):
@@ -207,7 +211,7 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Unit mean square over dimension 1."""
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + _EPS)
+        return x * torch.rsqrt(_wide(x).square().mean(1, keepdim=True) + _EPS).to(x.dtype)
 
 
 class MinibatchStddev(nn.Module):
@@ -223,12 +227,17 @@ class MinibatchStddev(nn.Module):
         """(B, C, H, W) → (B, C+1, H, W)."""
         batch, features, height, width = x.shape
         group = self.shard_group if batch % self.shard_group == 0 else batch
-        groups = x.view(group, batch // group, features, height, width)
+        groups = _wide(x).view(group, batch // group, features, height, width)
         # Spelled out: var() over the outermost dimension is many times slower on a CPU, a tenth of the whole step.
         variance = (groups - groups.mean(0)).square().mean(0)
         # The ε under the root keeps first and second derivatives finite where all samples agree.
-        deviation = (variance + _EPS).sqrt().mean((1, 2, 3))
+        deviation = (variance + _EPS).sqrt().mean((1, 2, 3)).to(x.dtype)
         return torch.cat([x, deviation.repeat(group).view(batch, 1, 1, 1).expand(-1, -1, height, width)], 1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 where it has 16 bits, which large squares and ε do not fit."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _generator_layer(inputs: int, outputs: int) -> list[nn.Module]:

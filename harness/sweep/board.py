@@ -114,6 +114,8 @@ def _headline(overview: Overview) -> Iterator[Text]:
         if overview.states[state]
     ]
     yield Text(" · ").join(counts)
+    if sizes := [trial.ensemble for trial in overview.trials if trial.ensemble]:
+        yield Text(f"{len(sizes):,} trained as ensembles of up to {max(sizes)} seeds", style="dim")
 
 
 def _progress(overview: Overview, width: int | None) -> Iterator[RenderableType]:

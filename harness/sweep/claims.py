@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.context import assert_spawning
 from multiprocessing.reduction import DupFd
@@ -86,6 +87,28 @@ class Claim:
         self.release()
 
 
+class Claims:
+    """The claims on trials that one process works on together; used as one `Claim` is."""
+
+    def __init__(self, claims: Iterable[Claim]) -> None:
+        self.claims = list(claims)
+
+    def keep_alive(self) -> None:
+        """As `Claim.keep_alive`, of each."""
+        for claim in self.claims:
+            claim.keep_alive()
+
+    def hand_over(self) -> None:
+        """As `Claim.hand_over`, of each."""
+        for claim in self.claims:
+            claim.hand_over()
+
+    def release(self) -> None:
+        """As `Claim.release`, of each."""
+        for claim in self.claims:
+            claim.release()
+
+
 def _adopt(path: Path, handle: Any) -> Claim:
     descriptor: int = handle.detach()
     os.set_inheritable(descriptor, False)  # a process that this one starts must not hold it longer than we do
@@ -120,6 +143,22 @@ def take(sweep: Path, key: str) -> Claim | None:
         claim = Claim(path, descriptor)
         claim._sign()
         return claim
+
+
+def take_all(sweep: Path, keys: Iterable[str]) -> dict[str, Claim]:
+    """The claims on all of these trials by id, or none while another holds one of them."""
+    claims: dict[str, Claim] = {}
+    try:
+        for key in keys:
+            claim = take(sweep, key)
+            if claim is None:
+                Claims(claims.values()).release()
+                return {}
+            claims[key] = claim
+    except BaseException:
+        Claims(claims.values()).release()
+        raise
+    return claims
 
 
 def held(sweep: Path, key: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from harness.sweep.claims import Claim
+from harness.sweep.claims import Claim, Claims
 from harness.sweep.worker import Job
 
 GRACE = 5.0
@@ -16,7 +16,7 @@ GRACE = 5.0
 
 @dataclass(frozen=True)
 class Report:
-    """A trial's progress, as `harness.experiment.run_trial` reports it."""
+    """A trial's progress, as `harness.trial.experiment.run_trial` reports it."""
 
     key: str
     facts: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Executor(Protocol):
     def threads(self) -> int:
         """CPU threads of each."""
 
-    def start(self, key: str, job: Job, claim: Claim) -> None:
+    def start(self, key: str, job: Job, claim: Claim | Claims) -> None:
         """Start a trial and take its claim over; raises `OSError` (the claim is given up) where that fails."""
 
     def attend(self, timeout: float) -> Sequence[Report | Ended]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -45,6 +45,8 @@ class Manifest:
     """What proposes more trials once these have ended, as `Search.as_json` gives it."""
     pruning: Mapping[str, Any] | None = None
     """What stops trials early, as `Pruning.as_json` gives it."""
+    ensemble: Literal["seeds"] | None = None
+    """seeds: trials that differ by their seed alone are trained together."""
     stamp: object = field(default=None, compare=False)
     """Which writing of the file this is, for `manifest_stamp` to be compared with."""
 
@@ -95,6 +97,7 @@ def prepare(folder: Path, spec: SweepSpec) -> Manifest:
             trials=trials,
             search=spec.search.as_json() if spec.search else None,
             pruning=spec.pruning.as_json() if spec.pruning else None,
+            ensemble=spec.ensemble,
         )
         if (folder / _MANIFEST).exists():
             held = load_manifest(folder, known=trials)
@@ -128,7 +131,7 @@ def _write(folder: Path, manifest: Manifest) -> Manifest:
 
     One trial a line: thousands are written and read in a fraction of the time that indented JSON takes.
     """
-    head = {name: getattr(manifest, name) for name in ("name", "spec_sha256", "search", "pruning")}
+    head = {name: getattr(manifest, name) for name in ("name", "spec_sha256", "search", "pruning", "ensemble")}
     lines = (json.dumps({"id": key, "config": c.model_dump(mode="json")}) for key, c in manifest.trials.items())
     opening = json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}")
     write_text(folder / _MANIFEST, f'{opening},\n  "trials": [\n' + ",\n".join(lines) + "\n  ]\n}\n")
@@ -148,8 +151,8 @@ def load_manifest(folder: Path, *, known: Mapping[str, TrialConfig] | None = Non
             stamp = _stamp(os.fstat(file.fileno()))
             raw = json.load(file)
         trials = {str(trial["id"]): _load_trial(trial["id"], trial["config"], known or {}) for trial in raw["trials"]}
-        search, pruning = raw.get("search"), raw.get("pruning")
-        manifest = Manifest(str(raw["name"]), str(raw["spec_sha256"]), trials, search, pruning, stamp)
+        rest = {name: raw.get(name) for name in ("search", "pruning", "ensemble")}
+        manifest = Manifest(str(raw["name"]), str(raw["spec_sha256"]), trials, **rest, stamp=stamp)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} holds no sweep: it has no {_MANIFEST}") from None
     except UserError as error:
@@ -217,6 +220,8 @@ def _check_same(folder: Path, held: Manifest, wanted: Manifest) -> None:
     if wanted.pruning != held.pruning:
         changes = _changes({"early_terminate": held.pruning}, {"early_terminate": wanted.pruning})
         raise UserError(_other_sweep(folder, changes))
+    if wanted.ensemble != held.ensemble:
+        raise UserError(_other_sweep(folder, _changes({"ensemble": held.ensemble}, {"ensemble": wanted.ensemble})))
     if held.search is not None and wanted.search is not None:
         from harness.sweep.search import Search, extends
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.sweep import worker
-from harness.sweep.claims import Claim, held
+from harness.sweep.claims import Claim, Claims, held
 from harness.sweep.executor import GRACE, Ended, Report
 
 FORK_SERVER_GONE = 255
@@ -127,7 +127,7 @@ class LocalExecutor:
     ) -> None:
         self.stop(lambda: True)
 
-    def start(self, key: str, job: worker.Job, claim: Claim | None) -> None:
+    def start(self, key: str, job: worker.Job, claim: Claim | Claims | None) -> None:
         """A process of its own, which the claim is handed to; without one it ends as soon as this process does."""
         start_server(self.threads, self.preload)  # it may have been killed since the last trial was started
         job = replace(job, gpu=self._free_gpus(job.config.trainer.devices))

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from ganbench import __version__
 from ganbench.errors import UserError
-from harness.sweep.claims import Claim
+from harness.sweep.claims import Claim, Claims
 from harness.sweep.executor import GRACE, Ended, Report
 from harness.sweep.local import usable_cpus
 from harness.sweep.parcel import Packer, Parcel, unpack
@@ -46,7 +46,7 @@ class _Flight:
     """A trial on the cluster."""
 
     key: str
-    claim: Claim
+    claim: Claim | Claims
     ticket: str
     begun: bool = False
 
@@ -176,7 +176,7 @@ class RayExecutor:
 
     # --- the executor
 
-    def start(self, key: str, job: Job, claim: Claim) -> None:
+    def start(self, key: str, job: Job, claim: Claim | Claims) -> None:
         """Hand a trial to Ray; its claim is kept here."""
         folder, log = job.folder.resolve(), job.log.resolve()
         held = Packer(self.sweep, key).pack()

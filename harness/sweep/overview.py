@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.config import TrialConfig, read_mapping
+from harness.config import TrialConfig
+from harness.config_text import read_mapping
 from harness.store import ENDED, TrialState, trial_state
 from harness.sweep.benchmark import Metric, read_benchmark, read_metric
 from harness.sweep.claims import claim_file
@@ -19,8 +20,8 @@ from harness.sweep.folder import Manifest, load_manifest, log_file, trial_folder
 from harness.sweep.search import Search
 
 CHECKPOINT_METRIC = Metric("best/fid", "minimize")
-"""What a best checkpoint is chosen by (`harness.evaluation.SELECTION_METRIC`): a sweep that says nothing is judged by
-it too."""
+"""What a best checkpoint is chosen by (`harness.scoring.evaluation.SELECTION_METRIC`): a sweep that says nothing is
+judged by it too."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class TrialStatus:
     updated: str | None
     log: str | None
     """What its process printed."""
+    ensemble: int | None = None
+    """With how many seeds, its own included, it is or was trained as one; None: alone."""
 
     @property
     def ended(self) -> bool:
@@ -192,6 +195,7 @@ class Reader:
             problems=facts.get("problems", []),
             updated=facts.get("updated"),
             log=str(log) if facts and log.exists() else None,
+            ensemble=facts.get("ensemble"),
         )
 
     def _read_status(self, key: str) -> dict[str, Any]:

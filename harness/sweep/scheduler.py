@@ -11,25 +11,31 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ganbench.errors import UserError
-from harness.config import TrackingConfig, TrialConfig
+from harness.config import TrackingConfig, TrialConfig, seedless
 from harness.store import ENDED
 from harness.sweep import worker
-from harness.sweep.claims import Claim, take
+from harness.sweep.claims import Claim, Claims, take, take_all
 from harness.sweep.executor import Ended, Executor
 from harness.sweep.folder import Manifest, extend, load_manifest, log_file, manifest_stamp, requeue, trial_folder
 from harness.sweep.local import LocalExecutor, usable_cpus, usable_gpus
+from harness.sweep.outcome import SweepOutcome
 from harness.sweep.progress import PlainView, headline, open_view
 
-TARGET = "harness.experiment:run_trial"
-PRELOAD = ("torch", "pytorch_lightning", "sklearn.cluster", "sklearn.datasets", "harness.experiment", "harness.cli")
+TARGET = "harness.trial.experiment:run_trial"
+TARGET_TOGETHER = "harness.trial.ensemble:run_ensemble"
+"""The same where trials that differ by their seed alone are trained together."""
+PRELOAD = (
+    *("torch", "pytorch_lightning", "sklearn.cluster", "sklearn.datasets"),
+    *("harness.trial.experiment", "harness.cli"),
+)
 """What every trial imports: paid once, 0.3 s a trial afterwards. Nothing here may start a thread or touch a GPU."""
 
 PRELOAD_TRACKED = (
@@ -52,30 +58,6 @@ LOOK_AGAIN = 1.0
 """Seconds between two tries to claim a trial that another process is at."""
 
 
-@dataclass(frozen=True)
-class SweepOutcome:
-    """What became of a sweep's trials."""
-
-    done: tuple[str, ...]
-    """Ids of the trials that were finished by this run."""
-    skipped: tuple[str, ...]
-    """Ids of those that had been finished before, or were by another run meanwhile."""
-    failed: Mapping[str, str]
-    """Reason by id, those included that failed before and were not retried."""
-    interrupted: bool
-    diverged: Mapping[str, str] = field(default_factory=dict)
-    """Reason by id, whenever they did."""
-    pruned: Mapping[str, str] = field(default_factory=dict)
-    """Reason by id, whenever they were."""
-
-    @property
-    def exit_code(self) -> int:
-        """0: every trial is done or was pruned; 1: some failed or diverged; 130: stopped by Ctrl-C."""
-        if self.interrupted:
-            return 128 + signal.SIGINT
-        return 1 if self.failed or self.diverged else 0
-
-
 def run_sweep(
     folder: Path,
     *,
@@ -88,7 +70,7 @@ def run_sweep(
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
     gpus: Sequence[str] | None = None,
-    target: str = TARGET,
+    target: str | None = None,
     preload: Sequence[str] = PRELOAD,
 ) -> SweepOutcome:
     """Run the trials of a prepared folder that have not ended, `jobs` at a time, and record how each ended.
@@ -102,20 +84,21 @@ def run_sweep(
         tracking: where the trials are mirrored to; the group defaults to the sweep's name.
         manifest: what `prepare` returned, which is read from the folder otherwise.
         jobs: trials at a time; the default is one per GPU (or as many as a trial asks for), or per processor where
-            there is none. Each gets processors // jobs threads, whatever number of trials is left, since bits depend on
-            the number of threads. GPUs and processors are those that this process may use: another run on this
-            machine is not reckoned with.
+            there is none (or per recipe, if those are fewer and trained as ensembles). Each gets processors // jobs
+            threads, whatever number of trials is left, since bits depend on the number of threads. GPUs and processors
+            are those that this process may use: another run on this machine is not reckoned with.
         retry_failed: run the failed trials again.
         device: "auto", "cpu" or "cuda".
         time_limit: seconds that a trial may run at a stretch before it is ended and counts as failed.
         executor: "local" for processes of this machine, "ray" for a cluster's.
         address: the Ray cluster's; without one, Ray is started here.
         gpus: the GPUs to share out, as CUDA_VISIBLE_DEVICES names them; None for those that this process may use.
-        target: `module:function`, called in the trial's process as `harness.experiment.run_trial` is.
+        target: `module:function`, called in the trial's process as `harness.trial.experiment.run_trial` is, or as
+            `harness.trial.ensemble.run_ensemble` where the sweep trains ensembles.
         preload: modules that the fork server imports, once.
 
     Raises:
-        UserError: no sweep in the folder, or jobs below one.
+        UserError: no sweep in the folder, jobs below one, or ensembles on Ray.
         OSError: the folder cannot be written to; the running trials are ended first.
     """
     if jobs is not None and jobs < 1:
@@ -123,11 +106,16 @@ def run_sweep(
     if retry_failed:
         requeue(folder)
     manifest = manifest or load_manifest(folder)
+    if manifest.ensemble and executor == "ray":
+        raise UserError(
+            "ensemble: seeds needs --executor local, since a Ray task holds one trial: leave one of them out"
+        )
     if gpus is None:
         gpus = () if device == "cpu" or executor == "ray" else usable_gpus()
     if preload:
         tracked = PRELOAD_TRACKED if tracking.mode != "disabled" else ()
-        preload = (*preload, *tracked, *(("optuna",) if manifest.pruning is not None else ()))
+        together = ("harness.trial.ensemble",) if manifest.ensemble else ()
+        preload = (*preload, *together, *tracked, *(("optuna",) if manifest.pruning is not None else ()))
     tracking = tracking.model_copy(update={"group": tracking.group or manifest.name})
     processes: Executor
     if executor == "ray":
@@ -137,7 +125,8 @@ def run_sweep(
     else:
         cpus = usable_cpus()
         most = max((config.trainer.devices for config in manifest.trials.values()), default=1)
-        slots = jobs or (max(1, len(gpus) // most) if gpus else cpus)
+        families = len({seedless(config) for config in manifest.trials.values()}) if manifest.ensemble else cpus
+        slots = jobs or (max(1, len(gpus) // most) if gpus else max(1, min(cpus, families)))
         processes = LocalExecutor(slots=slots, threads=max(1, cpus // slots), preload=preload, gpus=gpus)
     job = partial(
         worker.Job,
@@ -145,7 +134,7 @@ def run_sweep(
         tracking=tracking,
         device=device,
         threads=processes.threads,
-        target=target,
+        target=target or (TARGET_TOGETHER if manifest.ensemble else TARGET),
         pruning=manifest.pruning,
     )
     with processes:  # before signals are counted: Ray takes SIGTERM for itself as it starts
@@ -154,7 +143,10 @@ def run_sweep(
 
 @dataclass
 class _Attempt:
+    """A process that is at one trial, or at several together."""
+
     started: float
+    keys: Sequence[str]
     over_limit: bool = False
     """It has been asked to end for its time limit."""
 
@@ -179,7 +171,10 @@ class _Run:
         self.queue: deque[str] = deque()
         self.elsewhere: dict[str, float] = {}
         """Trials that another process is at, with the time of the next try."""
+        self.families: dict[str, str] = {}
+        """What trials that are trained together have in common, by id; empty where each is trained alone."""
         self.running: dict[str, _Attempt] = {}
+        """By the id of the first of their trials."""
         self.done: list[str] = []
         self.skipped: list[str] = []
         self.failed: dict[str, str] = {}
@@ -212,7 +207,8 @@ class _Run:
                         break
                     self._attend()
                 if self.signals and self.running:
-                    view.note(f"stopping {len(self.running)} trials: the same command continues them later")
+                    number = sum(len(attempt.keys) for attempt in self.running.values())
+                    view.note(f"stopping {number} trials: the same command continues them later")
             except OSError as error:
                 error.filename = error.filename or str(self.folder)  # a write does not say where it failed
                 raise
@@ -253,6 +249,8 @@ class _Run:
         new = [key for key in manifest.trials if key not in self.trials]
         self.trials = manifest.trials
         self.labels = manifest.labels()
+        if manifest.ensemble:
+            self.families.update({key: seedless(manifest.trials[key]) for key in new})
         pending = [key for key in new if not self._note_ended(key)]
         self.queue += pending
         return pending
@@ -275,30 +273,48 @@ class _Run:
         """Start trials until every slot is taken or none is left to start now."""
         while len(self.running) < self.executor.slots and not self.signals:
             if found := self._claim_next():
-                self._start(*found)
+                self._start(found)
             elif not self._propose():
                 return
 
-    def _claim_next(self) -> tuple[str, Claim] | None:
-        """The next trial that has not ended and that no other process is at."""
+    def _claim_next(self) -> dict[str, Claim] | None:
+        """The next trial that has not ended and that no other process is at, with those that it is trained with."""
         now = time.monotonic()
         due = deque(key for key, at in self.elsewhere.items() if at <= now)
         while self.queue or due:
-            key = self.queue.popleft() if self.queue else due.popleft()
-            self.elsewhere.pop(key, None)
-            claim = take(self.folder, key)
-            if claim is None:
-                self.elsewhere[key] = now + LOOK_AGAIN
-                continue
-            try:
-                if (state := self._note_ended(key)) is None:
-                    return key, claim
-            except BaseException:
-                claim.release()
-                raise
-            claim.release()
-            self.view.ended_elsewhere(key, self.labels[key], state)
+            waiting = self.queue or due
+            keys = self._family(waiting[0], (*self.queue, *due))
+            for key in keys:
+                self.elsewhere.pop(key, None)
+                with suppress(ValueError):
+                    self.queue.remove(key)
+                with suppress(ValueError):
+                    due.remove(key)
+            claims = take_all(self.folder, keys)
+            if not claims:
+                self.elsewhere.update(dict.fromkeys(keys, now + LOOK_AGAIN))
+            elif claims := self._not_ended(claims):
+                return claims
         return None
+
+    def _family(self, key: str, waiting: Collection[str]) -> list[str]:
+        """The trial and the waiting ones that it is trained with, in one order: so two runs do not halve them."""
+        if not self.families:
+            return [key]
+        mates = {other for other in waiting if self.families[other] == self.families[key]}
+        return [other for other in self.trials if other in mates]
+
+    def _not_ended(self, claims: dict[str, Claim]) -> dict[str, Claim]:
+        """Give up, and note, those of trials that another run has ended."""
+        try:
+            for key in list(claims):
+                if (state := self._note_ended(key)) is not None:
+                    claims.pop(key).release()
+                    self.view.ended_elsewhere(key, self.labels[key], state)
+        except BaseException:
+            Claims(claims.values()).release()
+            raise
+        return claims
 
     def _propose(self) -> bool:
         """Ask the search, if there is one, for another trial; whether there is more to do now."""
@@ -337,27 +353,35 @@ class _Run:
 
     # --- one trial
 
-    def _start(self, key: str, claim: Claim) -> None:
-        self.view.started(key, self.labels[key])
-        job = self.job(
-            key=key,
-            config=self.trials[key],
-            label=self.labels[key],
-            folder=trial_folder(self.folder, key).path,
-            log=log_file(self.folder, key),
-        )
-        self.running[key] = _Attempt(time.monotonic())
+    def _start(self, claims: Mapping[str, Claim]) -> None:
+        """Start a process at these trials: one, or all that are trained together."""
+        jobs = []
+        for key in claims:
+            self.view.started(key, self.labels[key])
+            job = self.job(
+                key=key,
+                config=self.trials[key],
+                label=self.labels[key],
+                folder=trial_folder(self.folder, key).path,
+                log=log_file(self.folder, key),
+            )
+            jobs.append(job)
+        first, claim = jobs[0], next(iter(claims.values()))
+        self.running[first.key] = _Attempt(time.monotonic(), tuple(claims))
         try:
-            self.executor.start(key, job, claim)
+            if self.families:
+                self.executor.start(first.key, replace(first, ensemble=tuple(jobs)), Claims(claims.values()))
+            else:
+                self.executor.start(first.key, first, claim)
         except OSError as error:
-            self._end(Ended(key, crash=f"its process could not be started ({error})"))
+            self._end(Ended(first.key, crash=f"its process could not be started ({error})"))
 
     def _attend(self) -> None:
         for news in self.executor.attend(GLANCE):
             if isinstance(news, Ended):
                 self._end(news)
             else:
-                self.view.advanced(news.key, news.facts)
+                self.view.advanced(news.facts.get("trial", news.key), news.facts)
         now = time.monotonic()
         for key, attempt in self.running.items():
             if self.time_limit is not None and not attempt.over_limit and now - attempt.started > self.time_limit:
@@ -366,7 +390,12 @@ class _Run:
         self._look_at_the_manifest()
 
     def _end(self, ended: Ended) -> None:
-        key, attempt = ended.key, self.running.pop(ended.key)
+        attempt = self.running.pop(ended.key)
+        for key in attempt.keys:
+            self._settle(key, ended, attempt)
+
+    def _settle(self, key: str, ended: Ended, attempt: _Attempt) -> None:
+        """Find out what became of a trial whose process has gone."""
         seconds = time.monotonic() - attempt.started
         trial = trial_folder(self.folder, key)
         claim = take(self.folder, key)
@@ -410,7 +439,7 @@ class _Run:
     def _stop(self) -> None:
         """End what still runs: asked first, killed after a grace, or at once at a second signal."""
         self.executor.stop(lambda: self.signals > 1)
-        for key in self.running:
+        for key in [key for attempt in self.running.values() for key in attempt.keys]:
             with suppress(OSError):  # an unreadable disk may be why the sweep stops
                 claim = take(self.folder, key)
                 if claim is None:

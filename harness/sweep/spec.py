@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ganbench.errors import UserError, unknown_name
-from harness.config import TrialConfig, merge, read_mapping, resolve, trial_id
+from harness.config import TrialConfig, merge, resolve, seedless, trial_id
+from harness.config_text import read_mapping
 from harness.sweep.benchmark import Benchmark, Metric, read_benchmark, read_metric
 from harness.sweep.distributions import Distribution, parse
 from harness.sweep.pruning import SCORE, Pruning, read_early_terminate
@@ -23,9 +24,11 @@ MAX_TRIALS = 100_000
 
 Method = Literal["grid", "random", "bayes"]
 
+Ensemble = Literal["seeds"]
+
 _WANDB_ONLY = ("program", "command", "entity", "project")
 _KEYS = (
-    *("name", "description", "method", "metric", "parameters", "early_terminate", "run_cap", "benchmark"),
+    *("name", "description", "method", "metric", "parameters", "early_terminate", "run_cap", "benchmark", "ensemble"),
     *_WANDB_ONLY,
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -54,6 +57,8 @@ class SweepSpec:
     pruning: Pruning | None = None
     early_terminate: Mapping[str, Any] | None = None
     """W&B's block as the file has it."""
+    ensemble: Ensemble | None = None
+    """seeds: trials that differ by their seed alone are trained together; None: each alone."""
 
     @cached_property
     def trials(self) -> list[TrialConfig]:
@@ -104,6 +109,9 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         raise UserError(f"name {name!r} would be a folder: use letters, digits, '.', '_' and '-' only (key 'name')")
     if not isinstance(description, str):
         raise UserError("description must be text")
+    ensemble: Ensemble | None = raw.get("ensemble")
+    if ensemble is not None and ensemble not in get_args(Ensemble):
+        raise UserError(f"ensemble must be seeds: got {ensemble!r}")
     benchmark = read_benchmark(raw["benchmark"]) if "benchmark" in raw else Benchmark()
     metric = _metric(raw.get("metric"), benchmark)
     parameters = _parameters(raw.get("parameters"))
@@ -113,6 +121,11 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         raise UserError(f"run_cap must be a whole number from 1, got {cap!r}")
     pruning = _pruning(raw, metric, benchmark) if "early_terminate" in raw else None
     draws = None if method == "grid" else _search(method, parameters, benchmark, metric, cap, overrides)
+    grid = () if draws else _grid(parameters, benchmark, overrides)[:cap]
+    if ensemble and grid and len({seedless(trial) for trial in grid}) == len(grid):
+        raise UserError(
+            "ensemble: seeds, but no two trials differ by their seed alone: give several seeds, or leave the key out"
+        )
     return SweepSpec(
         name=name,
         description=description,
@@ -121,11 +134,12 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         parameters=parameters,
         metric=metric,
         benchmark=benchmark,
-        grid=() if draws else _grid(parameters, benchmark, overrides)[:cap],
+        grid=grid,
         draws=draws,
         search=draws if method == "bayes" or benchmark.phases else None,
         pruning=pruning,
         early_terminate=raw.get("early_terminate"),
+        ensemble=ensemble,
     )
 
 
@@ -358,6 +372,8 @@ def wandb_gaps(spec: SweepSpec) -> list[str]:
         gaps.append(
             f"W&B terminates early by what is logged on the way: metric is scores/{spec.metric.score}, the last look's"
         )
+    if spec.ensemble:
+        gaps.append("W&B hands out one trial at a time: each seed is trained alone")
     if spec.pruning and spec.pruning.per_variant:
         gaps.append("W&B compares all runs for early termination, not only those of one variant")
     return gaps

@@ -35,7 +35,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from harness import data
-from harness.feature_store import FeatureStore, StoredExtractor
+from harness.scoring.feature_store import FeatureStore, StoredExtractor
 from metrics import (
     FrechetReference,
     Judge,

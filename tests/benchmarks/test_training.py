@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-SIZES = {"dcgan": {"batch_size": 8, "width": 4}, "mlp": {"batch_size": 8, "width": 8}}
+SIZES = {
+    "dcgan": ({"batch_size": 8, "width": 4}, 12),
+    "resnet": ({"batch_size": 4, "width": 1}, 4),
+    "mlp": ({"batch_size": 8, "width": 8}, 60),
+}
+"""Options of a tiny network of each kind, and rounds: more than fit one call of `training_step`."""
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +37,9 @@ def _one_thread(monkeypatch):
 
 @pytest.fixture(params=SIZES)
 def network(request, training):
-    """A tiny network of each kind, over more rounds than fit one call of `training_step`."""
     (full,) = (n for n in training.NETWORKS if n.name.startswith(request.param))
-    return replace(full, rounds=60, options={**full.options, **SIZES[request.param]})
+    options, rounds = SIZES[request.param]
+    return replace(full, rounds=rounds, options={**full.options, **options})
 
 
 def test_bare_loop_ends_with_the_same_bits(training, network):
@@ -45,7 +50,20 @@ def test_bare_loop_ends_with_the_same_bits(training, network):
 
 
 def test_another_arithmetic_is_told_apart(training, network):
-    other = replace(network, options={**network.options, "ema_decay": 0.5})
-    assert (
-        training.bare(network).digest != training.bare(other).digest != training.bare(replace(other, rounds=59)).digest
-    )
+    other = replace(network, options={**network.options, "ema_decay": 0.05})
+    digests = [training.bare(at).digest for at in (network, other, replace(other, rounds=network.rounds - 1))]
+    assert len(set(digests)) == 3
+
+
+def test_the_peers_step_trains_the_same_networks_otherwise(training, network):
+    network = replace(network, rounds=2)
+    run = training.peer(network)
+    assert run.digest not in {training.bare(network).digest, training.peer(replace(network, rounds=1)).digest}
+    assert run.seconds > 0
+
+
+def test_options_are_compared_with_the_defaults(training, network):
+    rows = training.compare_options(replace(network, rounds=2), 1, {"fused=false": {"fused": False}})
+    assert [row["option"] for row in rows] == ["default", "fused=false"]
+    assert rows[0]["ratio"] == 1
+    assert all(row["images_per_s"] > 0 and row["ratio_min"] == row["ratio"] for row in rows)

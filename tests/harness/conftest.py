@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.config import TrackingConfig, TrialConfig, resolve
-from harness.wandb_client import end_service
+from harness.tracking.client import end_service
 
 Json = dict[str, Any]
 
@@ -43,6 +43,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Features that take long enough to be stored are not stored in the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("GANBENCH_DATA", raising=False)
         yield
 
 
@@ -136,7 +137,7 @@ def _inspect(log: Path, *options: str) -> str:
 def told() -> Callable[[Path], list[Json]]:
     """What W&B must have of a trial by the trial's own history, as `loopback.ServedRun.values` gives it."""
     from harness.store import TrialFolder
-    from harness.tracking import wandb_row
+    from harness.tracking.tracker import wandb_row
 
     def rows(trial: Path) -> list[Json]:
         known = filter(None, map(wandb_row, TrialFolder(trial).history()))
@@ -175,7 +176,7 @@ def tiny() -> Callable[..., TrialConfig]:
 @pytest.fixture(scope="session")
 def train(tiny: Callable[..., TrialConfig]) -> Callable[..., Json]:
     """Train a trial in a folder of this process, untracked; returns its scores."""
-    from harness.experiment import run_trial
+    from harness.trial.experiment import run_trial
 
     def run(config: TrialConfig, folder: Path, **options: Any) -> Json:
         return run_trial(config, folder, **{"tracking": TrackingConfig(mode="disabled"), "device": "cpu", **options})
@@ -218,8 +219,9 @@ def ganbench(
     from harness import cli
 
     monkeypatch.chdir(tmp_path)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))  # the command sets them: put back afterwards
+    for name, usual in {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}.items():
+        monkeypatch.setenv(name, os.environ.get(name, usual))  # the command sets them: put back afterwards
+    monkeypatch.setenv("GANBENCH_DATA", str(tmp_path / "data"))
 
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])

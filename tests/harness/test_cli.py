@@ -18,7 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from harness import cli, data
-from harness.config import merge, parse_assignments, resolve, trial_id
+from harness.config import merge, resolve, trial_id
+from harness.config_text import parse_assignments
 from harness.store import TrialFolder
 from harness.sweep.distributions import parse
 
@@ -154,15 +155,15 @@ def test_a_diverged_training_is_told_in_a_line(ganbench, tiny_options):
 
 
 def test_ctrl_c_says_how_to_go_on(ganbench, tiny_options, monkeypatch):
-    from harness import experiment
+    import gans
 
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
     command = ("train", "--gan=vanilla", "--dataset=digits", "--out=t", *LOCAL, *tiny_options)
     with monkeypatch.context() as patched:
-        patched.setattr(experiment.gans.GAN, "generator_step", ctrl_c)
-        patched.setattr(experiment.gans.module.GAN, "generator_step", ctrl_c)
+        patched.setattr(gans.GAN, "generator_step", ctrl_c)
+        patched.setattr(gans.module.GAN, "generator_step", ctrl_c)
         ended = ganbench(*command)
     assert ended.code == 130
     assert "the same command continues where it was (t)" in ended.err

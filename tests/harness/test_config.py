@@ -14,13 +14,12 @@ from gans.recipe import Recipe
 from harness.config import (
     OPTIONS,
     TrackingConfig,
-    check_names,
-    load_config_file,
     merge,
-    parse_assignments,
     resolve,
     trial_id,
 )
+from harness.config_text import load_config_file, parse_assignments
+from harness.precheck import check_names
 
 BASE = {"gan": "wgan-gp", "dataset": "digits"}
 
@@ -268,8 +267,8 @@ def test_config_files_that_are_not_there(tmp_path):
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, harness.config as c, harness.sweep.scheduler;"
-        "c.check_names(c.resolve({'gan': 'wgan', 'dataset': 'digits', 'evaluation.features': 'digits'}));"
+        "import sys, harness.config as c, harness.precheck as p, harness.sweep.scheduler;"
+        "p.check_names(c.resolve({'gan': 'wgan', 'dataset': 'digits', 'evaluation.features': 'digits'}));"
         "print(sys.modules.keys() & {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'wandb'})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

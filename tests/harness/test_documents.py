@@ -12,7 +12,16 @@ import typer.main
 from harness.cli import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "sweeps/README.md", "docs/scaling.md", "docs/report.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "variants").glob("*.md"))
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "sweeps/README.md",
+    "docs/scaling.md",
+    "docs/report.md",
+    "docs/speed.md",
+    *PAGES,
+)
 
 
 def shown_commands() -> list[str]:

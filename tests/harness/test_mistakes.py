@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from harness import data, images, store
-from harness.config import parse_assignments, resolve
+from harness.config import resolve
+from harness.config_text import parse_assignments
 from harness.store import TrialFolder
 
 LOCAL = ("--wandb=disabled", "--device=cpu")
@@ -243,6 +244,8 @@ def photos(folder: Path) -> None:
     [
         ({"dataset": "{values: [digits, broken]}"}, ["17.png", "broken"]),
         ({"dataset": "{value: digits}", "data.size": "{values: [8, 9]}"}, ["data.size=9"]),
+        ({"dataset": "{value: photos}", "data.size": "{value: 30}"}, ["dcgan", "30×30", "data.size=28", "data.pad=32"]),
+        ({"dataset": "{value: ring8}", "gan.network": "{values: [mlp, resnet]}"}, ["resnet draws images, not points"]),
         ({"dataset": "{value: digits}", "evaluation.n_fake": "{values: [100, 3]}"}, ["there are 3", "n_fake"]),
         ({"dataset": "{value: photos}", "evaluation.k": "{value: 6}"}, ["7 real", "there are 6", "selection"]),
         (

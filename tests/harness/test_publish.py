@@ -17,11 +17,11 @@ import pytest
 from ganbench.errors import UserError
 from harness import publish as publishing
 from harness.config import TrackingConfig
-from harness.journal import Journal
 from harness.publish import publish, write_spec
 from harness.results import collect
 from harness.store import TrialFolder
-from harness.tracking import Tracker
+from harness.tracking.journal import Journal
+from harness.tracking.tracker import Tracker
 from reports import comparison
 
 Json = dict[str, Any]

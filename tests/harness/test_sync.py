@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from ganbench.errors import UserError
-from harness import tracking
-from harness import wandb_server as wandb_server_module
 from harness.config import TrackingConfig
 from harness.store import TrialFolder
 from harness.sync import missing, sync
-from harness.tracking import Tracker
-from harness.wandb_client import end_service
+from harness.tracking import server as wandb_server_module
+from harness.tracking import tracker as tracking
+from harness.tracking.client import end_service
+from harness.tracking.tracker import Tracker
 
 
 @pytest.fixture

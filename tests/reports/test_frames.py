@@ -141,3 +141,15 @@ def test_damaged_data(make_study: Make, tmp_path: Path, name: str) -> None:
     (tmp_path / "data" / name).write_text("{")
     with pytest.raises(UserError, match=r"is damaged|lacks the column"):
         load(tmp_path)
+
+
+def test_trials_trained_as_ensembles_are_named_and_stay_so_beside_the_report(tmp_path: Path) -> None:
+    plain = from_frame(mine())
+    assert not any("ensembles" in note for note in comparison(plain).notes)
+    sizes = [4.0 if recipe == "a" else None for recipe in plain.trials["recipe"]]
+    results = from_frame(mine(), trials=plain.trials.assign(ensemble=sizes))
+    save(results, tmp_path)
+    for told in (results, load(tmp_path)):
+        (note,) = [note for note in comparison(told).notes if "ensembles" in note]
+        assert "a 4 of 4" in note
+        assert "The other trials were trained alone" in note

@@ -10,12 +10,13 @@ import pytest
 from ganbench import digits as digits_source
 from ganbench.errors import UserError
 from harness.data import DATASETS, Dataset, Mixture, load, mixtures, polygons
+from harness.data.published import PUBLISHED
 
 OPTIONS = {"ring8": {}, "grid25": {}, "digits": {"size": 16}, "polygons": {"n": 200}}
 
 
 def test_every_name_of_the_catalogue_is_tried_here():
-    assert set(OPTIONS) == {entry.name for entry in DATASETS.entries()}
+    assert {*OPTIONS, *PUBLISHED} == {entry.name for entry in DATASETS.entries()}  # test_published_sets.py tries those
 
 
 def test_fingerprints_are_the_same_in_another_process_and_in_another_order():

@@ -217,7 +217,9 @@ def test_further_bad_files_are_counted_and_the_first_by_name_is_named(tmp_path):
     folder = fill(tmp_path / "d")
     for number in (21, 4, 13):
         picture(1, mode="L").save(folder / f"{number}.png")
-    with pytest.raises(UserError, match=r"^4\.png in .* is grey while most are in colour \(so it is with 2 more\)"):
+    with pytest.raises(
+        UserError, match=r"^4\.png in .* is grey while most are in colour \(so it is with 2 more: 13\.png, 21\.png\)"
+    ):
         load(str(folder))
 
 

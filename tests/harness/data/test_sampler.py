@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ganbench.errors import UserError
 from gans.shards import Shard
-from harness.data.sampler import RoundLoader, Sampler
+from harness.data.sampler import RoundLoader, Sampler, StagedSampler, placed
 from harness.images import to_uint8
 
 
@@ -76,10 +76,68 @@ def test_images_come_out_as_floats_that_give_the_images_back(channels_last):
     assert {image.tobytes() for image in to_uint8(batch)} == {image.tobytes() for image in images}
 
 
+def test_samplers_follow_each_other_from_their_first_steps_on():
+    first, second = (Sampler(numbered(40), batch_size=size, seed=size) for size in (8, 4))
+    staged = StagedSampler([(0, first), (7, second)])
+    for step in (6, 7, 0, 20):  # in any order: a batch is a pure function of its step
+        alone = first.batch(step) if step < 7 else second.batch(step - 7)
+        assert torch.equal(staged.batch(step), alone)
+
+
 def test_changing_a_batch_in_place_does_not_change_the_data():
     points = numbered(4)
     Sampler(points, batch_size=4, seed=0).batch(0).zero_()
     assert np.array_equal(points, numbered(4))
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (32, 3, 4, 6), dtype=np.uint8)
+
+
+def test_flip_mirrors_half_of_the_images_and_changes_nothing_else():
+    plain, flipping = Sampler(NOISE, batch_size=32, seed=5), Sampler(NOISE, batch_size=32, seed=5, flip=True)
+    mirrored = 0
+    for step in range(20):
+        before, after = plain.batch(step), flipping.batch(step)
+        turned = (after == before.flip(3)).flatten(1).all(1)
+        assert torch.equal(after[~turned], before[~turned])
+        mirrored += int(turned.sum())
+    assert 260 <= mirrored <= 380  # of 640, six standard deviations
+    fresh = Sampler(NOISE, batch_size=32, seed=5, flip=True)
+    assert torch.equal(fresh.batch(19), after)
+    assert not torch.equal(fresh.batch(19), fresh.batch(18))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_where_the_images_lie_changes_no_bit(device, flip, tmp_path):
+    NOISE.tofile(tmp_path / "noise")
+    mapped = np.memmap(tmp_path / "noise", np.uint8, "r", shape=NOISE.shape)
+    there = torch.device(device)
+    wanted = Sampler(NOISE, batch_size=8, seed=1, flip=flip)
+    resident = placed(mapped, there, True)
+    assert isinstance(resident, torch.Tensor) == (device == "cuda")
+    for images in (mapped, resident, torch.from_numpy(NOISE).to(there)):
+        sampler = Sampler(images, batch_size=8, seed=1, flip=flip, device=there)
+        for step in (0, 3, 4, 9):
+            batch = sampler.batch(step)
+            assert batch.device.type == device
+            assert torch.equal(batch.cpu(), wanted.batch(step))
+    shard = Sampler(resident, batch_size=8, seed=1, flip=flip, device=there, shard=Shard(1, 2))
+    assert torch.equal(shard.batch(9).cpu(), wanted.batch(9)[1::2])
+
+
+def test_images_stay_in_memory_where_nothing_else_is_asked_for():
+    assert placed(NOISE, torch.device("cpu"), None) is NOISE
+    assert placed(NOISE, torch.device("cpu"), True) is NOISE
+
+
+@pytest.mark.cuda
+def test_images_go_to_the_gpu_where_they_fit_or_are_told_to(monkeypatch):
+    gpu = torch.device("cuda")
+    assert isinstance(placed(NOISE, gpu, None), torch.Tensor)
+    assert placed(NOISE, gpu, False) is NOISE
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (4 * NOISE.nbytes - 1, 0))
+    assert placed(NOISE, gpu, None) is NOISE
+    assert isinstance(placed(NOISE, gpu, True), torch.Tensor)
 
 
 def test_a_batch_larger_than_the_data_is_refused():

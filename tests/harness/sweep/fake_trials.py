@@ -103,6 +103,28 @@ def meet(sweep: Path, seed: int) -> None:
     (alive / str(seed)).unlink()
 
 
+def play_together(members, *, tracking, progress, device):
+    """The same for several at once."""
+    sweep = members[0].path.parents[1]
+    with (sweep / "groups.txt").open("a") as file:
+        file.write(f"{[member.config.seed for member in members]}\n")
+    attempt = len((sweep / "groups.txt").read_text().splitlines())
+    for place, member in enumerate(members):
+        if member.config.data.name == "second diverges" and place == 1:
+            TrialFolder(member.path).write_status("diverged", reason="loss became nan")
+            continue
+        if member.config.data.name == "killed together" and attempt < 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        play(
+            member.config,
+            member.path,
+            tracking=tracking,
+            progress=lambda facts, place=place: progress(place, facts),
+            device=device,
+            label=member.label,
+        )
+
+
 def come(place: Path, who: int, number: int) -> None:
     """Sign in, and wait until so many have."""
     place.mkdir(exist_ok=True)

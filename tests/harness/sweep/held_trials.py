@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from harness.experiment import run_trial
+from harness.trial.experiment import run_trial
 
 
 def train(config, path, *, progress, **options):

@@ -8,8 +8,8 @@ from typing import Any
 
 def play(*arguments: Any, **options: Any) -> object:
     """A trial, in its own process."""
-    from harness import tracking
-    from harness.experiment import run_trial
+    from harness.tracking import tracker as tracking
+    from harness.trial.experiment import run_trial
 
     tracking.INIT_SECONDS = 10.0
     tracking.FINISH_SECONDS = 10.0

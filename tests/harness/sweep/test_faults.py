@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import pytest
 
 from harness.config import TrialConfig, trial_id
-from harness.journal import Journal
 from harness.store import TrialFolder
 from harness.sweep.claims import held
 from harness.sweep.folder import extend, load_manifest, log_file, prepare, trial_folder
 from harness.sweep.scheduler import MAX_RESTARTS
+from harness.tracking.journal import Journal
 
 DRIVE = Path(__file__).with_name("drive.py")
 IMAGES = 512
@@ -48,7 +48,9 @@ def lay_out(trial):
     def prepare_real(folder: Path, trials: int) -> list[str]:
         configs = [trial(number) for number in range(trials)]
         by_id = {trial_id(config): config for config in configs}
-        spec = SimpleNamespace(name="s", source_text="", trials=configs, by_id=by_id, search=None, pruning=None)
+        spec = SimpleNamespace(
+            name="s", source_text="", trials=configs, by_id=by_id, search=None, pruning=None, ensemble=None
+        )
         return list(prepare(folder, spec).trials)
 
     return prepare_real

@@ -23,7 +23,7 @@ print(threading.active_count(), torch.cuda.is_initialized(), len(os.listdir("/pr
 TRIAL = """
 from pathlib import Path
 from harness.config import TrackingConfig, resolve
-from harness.experiment import run_trial
+from harness.trial.experiment import run_trial
 
 before = {name.partition(".")[0] for name in sys.modules}
 config = resolve({"gan": "wgan", "dataset": "digits", "images": 640, "evaluation.n_fake": 100, "evaluation.k": 1})

@@ -38,7 +38,8 @@ def lay_out(folder: Path, *behaviours: str) -> dict[str, str]:
         resolve({"gan": "wgan", "dataset": behaviour, "seed": seed}) for seed, behaviour in enumerate(behaviours)
     ]
     manifest = prepare(
-        folder, SimpleNamespace(name="s", source_text="x: 1\n", trials=configs, search=None, pruning=None)
+        folder,
+        SimpleNamespace(name="s", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None),
     )
     return {config.data.name: key for key, config in manifest.trials.items()}
 
@@ -249,7 +250,7 @@ def test_one_trial_per_gpu_where_nothing_else_is_asked_for(folder, run):
 
 def test_a_trial_gets_as_many_gpus_as_it_trains_on(folder, run):
     configs = [resolve({"gan": "wgan", "dataset": "gpu", "seed": seed, "trainer.devices": 2}) for seed in range(2)]
-    prepare(folder, SimpleNamespace(name="s", source_text="", trials=configs, search=None, pruning=None))
+    prepare(folder, SimpleNamespace(name="s", source_text="", trials=configs, search=None, pruning=None, ensemble=None))
     run(jobs=None, gpus=("a", "b", "c", "d"))
     assert {(folder / f"gpu-{seed}").read_text() for seed in range(2)} == {"a,b", "c,d"}
     assert [(folder / "come" / str(seed)).read_text() for seed in range(2)] == ["2", "2"]

@@ -8,7 +8,8 @@ import yaml
 
 from ganbench.errors import UserError
 from gans.catalogue import VARIANTS
-from harness.config import check_names, resolve, trial_id
+from harness.config import resolve, trial_id
+from harness.precheck import check_names
 from harness.sweep.spec import as_wandb_sweep, read_spec, wandb_gaps
 
 SHIPPED = Path(__file__).parents[3] / "sweeps"

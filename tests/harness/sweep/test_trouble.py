@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness import tracking
-from harness.journal import Journal
 from harness.store import TrialFolder
 from harness.sweep.folder import log_file
+from harness.tracking import tracker as tracking
+from harness.tracking.journal import Journal
 
 IMPATIENT = Path(__file__).with_name("impatient.py")
 IMAGES = 1600
@@ -43,7 +43,7 @@ class Sweeping:
     def __init__(self, folder: Path, spec: Path, *options: str) -> None:
         self.folder = folder
         command = [sys.executable, str(IMPATIENT), "sweep", "run", str(spec), f"--out={folder}", "--jobs=2"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(tracking.__file__).parents[1])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(tracking.__file__).parents[2])}
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             [*command, "--device=cpu", *options], env=environment, stdout=pipe, stderr=pipe, text=True
