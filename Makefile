@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(BIN)/ganbench sweep run sweeps/quickstart.yaml
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

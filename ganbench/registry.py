@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
-from ganbench.errors import unknown_name
+from ganbench.errors import UserError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,41 @@ class Registry:
             raise unknown_name(self.kind, name, self.names()) from None
 
     def load(self, name: str) -> Any:
-        """The object behind `name`, imported now."""
-        module, _, attribute = self.entry(name).target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        """The object behind `name`, imported now; raises `UserError` where another package's cannot be."""
+        entry = self.entry(name)
+        try:
+            return resolve(entry.target)
+        except Exception as error:  # whatever another package's code raises
+            if name in self._own:
+                raise
+            raise UserError(
+                f"{self.kind} {name!r} ({entry.summary}) cannot be loaded from {entry.target} "
+                f"({type(error).__name__}: {error}): mend that package or uninstall it"
+            ) from error
+
+    @contextmanager
+    def including(self, entry: Entry) -> Iterator[None]:
+        """Within, this process knows `entry` as well: what is not installed, tried in a notebook or a check.
+
+        Raises `UserError` where its name is taken.
+        """
+        if entry.name in self._entries:
+            raise UserError(f"there is a {self.kind} called {entry.name!r} already: choose another name")
+        self._entries[entry.name] = entry
+        try:
+            yield
+        finally:
+            del self._entries[entry.name]
+
+
+def resolve(target: str) -> Any:
+    """The object that `module:object` names, imported now; the object may be an attribute of another (`a.b`).
+
+    >>> resolve("ganbench.registry:Registry.load").__name__
+    'load'
+    """
+    module, _, attributes = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found

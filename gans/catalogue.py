@@ -37,6 +37,17 @@ VARIANTS = Registry(
             "networks grow from 4×4, fading each block in",
             "Karras et al. 2018",
         ),
+        Entry("sagan", "gans.sagan:SAGAN", "self-attention, both players spectrally normalised", "Zhang et al. 2019"),
+        Entry("dragan", "gans.dragan:DRAGAN", "gradient penalty around real samples", "Kodali et al. 2017"),
+        Entry("began", "gans.began:BEGAN", "autoencoder for a critic, in balance", "Berthelot et al. 2017"),
+        Entry("cgan", "gans.cgan:CGAN", "both players are told the class by concatenation", "Mirza & Osindero 2014"),
+        Entry("acgan", "gans.acgan:ACGAN", "the discriminator guesses the class", "Odena et al. 2017"),
+        Entry(
+            "projection",
+            "gans.projection:Projection",
+            "projection discriminator, conditional batch normalisation",
+            "Miyato & Koyama 2018",
+        ),
     ],
 )
 
@@ -190,6 +201,73 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = {
             width=16,
             drift=0.001,
         ),
+    },
+    "sagan": {
+        "author": _recipe(
+            _RESNET,
+            objective="hinge",
+            constraint="spectral-norm",
+            spectral_generator=True,
+            attention=32,
+            n_critic=1,
+            lr_decay="none",
+            generator_batch=None,
+            lr_generator=1e-4,
+            lr_discriminator=4e-4,
+            batch_size=256,
+        ),
+        "common": _recipe(
+            _COMMON,
+            objective="hinge",
+            constraint="spectral-norm",
+            spectral_generator=True,
+            attention=32,
+            beta1=0.0,
+            beta2=0.9,
+            lr_generator=5e-4,
+            lr_discriminator=2e-3,
+        ),
+    },
+    "dragan": {
+        "author": _recipe(_DCGAN, objective="nonsaturating", constraint="dragan", batch_size=64),
+        "common": _recipe(_COMMON, objective="nonsaturating", constraint="dragan"),
+    },
+    "began": {
+        "author": Recipe(
+            objective="boundary-equilibrium",
+            network="autoencoder",
+            lr_generator=1e-4,
+            lr_discriminator=1e-4,
+            batch_size=16,
+            latent_dim=64,
+            width=64,
+        ),
+        # γ = 1, as at 0.5 and 0.7 the digits collapse (recall 0 on the selection split; seeds 0 and 7). A larger λ,
+        # as k is to arrive within a thousand steps instead of hundreds of thousands.
+        "common": _recipe(
+            _COMMON,
+            objective="boundary-equilibrium",
+            network="autoencoder",
+            width=16,
+            balance_target=1.0,
+            balance_rate=0.05,
+        ),
+    },
+    # Radford's DCGAN, told of classes: the paper's own networks are fully connected, with maxout units and dropout.
+    "cgan": {
+        "author": _recipe(_DCGAN, objective="nonsaturating", condition="concatenate"),
+        "common": _recipe(_COMMON, objective="nonsaturating", condition="concatenate"),
+    },
+    # Odena et al. 2017, tables 1 and 2: batches of 100; 384 channels at 4×4 in the generator for CIFAR-10.
+    "acgan": {
+        "author": _recipe(_DCGAN, objective="nonsaturating", condition="auxiliary", batch_size=100, generator_width=48),
+        "common": _recipe(_COMMON, objective="nonsaturating", condition="auxiliary"),
+    },
+    # SNGAN's game, told of classes. At the common sngan's settings (2e-3, beta1 0, two critic steps) its critic wins on
+    # 8×8 digits, whose generator has a single normalisation to be told by: so it has the plain variants' instead.
+    "projection": {
+        "author": _recipe(_RESNET, objective="hinge", constraint="spectral-norm", condition="projection"),
+        "common": _recipe(_COMMON, objective="hinge", constraint="spectral-norm", condition="projection"),
     },
 }
 """Recipe by variant and preset. A third party's variant carries its own as the class attribute `presets`."""

@@ -1,9 +1,10 @@
-"""What keeps a critic tame: weight clipping, the gradient penalty, spectral normalisation."""
+"""What keeps a critic tame: weight clipping, penalties on its slope, spectral normalisation, and pairs of these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -45,28 +46,8 @@ def gradient_penalty(
     Returns:
         A scalar, differentiable in the discriminator's parameters; at a gradient of exactly zero its derivative is 0.
     """
-    device = real.device if generator is None else generator.device
-    t_shape = (len(real) * shard.world, *[1] * (real.ndim - 1))
-    t = shard.rows(torch.rand(t_shape, generator=generator, device=device, dtype=real.dtype)).to(real.device)
-    with torch.autocast(real.device.type, enabled=False):
-        between = t * fake.detach() + (1 - t) * real.detach()
-        return slope_penalty(discriminator, between, weight=weight, target=target)
-
-
-def slope_penalty(
-    discriminator: Callable[[Tensor], Tensor], at: Tensor, *, weight: float, target: float, ahead: int = 1
-) -> Tensor:
-    """λ·E(‖∇D(x)‖₂ − γ)²/γ² over the samples x in `at`: (B, …), or (K, B, …) for K critics at once, where `ahead` is 2.
-
-    Returns:
-        A scalar, or (K,).
-    """
-    at = at.requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminator(at).sum(), at, create_graph=True)
-    # vector_norm's derivative at the zero vector is 0, where that of sqrt(Σ g²) is NaN.
-    norm = torch.linalg.vector_norm(gradient.flatten(ahead), dim=-1)
-    penalty: Tensor = weight * ((norm - target) / target).square().mean(-1)
-    return penalty
+    between = GradientPenalty(weight, target)
+    return between.penalty(discriminator, real, fake, generator=generator, shard=shard)
 
 
 class Constraint:
@@ -77,7 +58,7 @@ class Constraint:
 
     def penalty(
         self,
-        discriminator: nn.Module,
+        discriminator: Callable[[Tensor], Tensor],
         real: Tensor,
         fake: Tensor,
         *,
@@ -106,16 +87,38 @@ class WeightClipping(Constraint):
             parameter.clamp_(-self.c, self.c)
 
 
-class GradientPenalty(Constraint):
-    """The critic's gradient between real and fake samples is asked to have norm `target`: see `gradient_penalty`."""
+class SlopePenalty(Constraint, ABC):
+    """A mean over samples of a function of ‖∇D‖₂, each sample's own norm over all its dimensions.
 
-    def __init__(self, weight: float, target: float = 1.0) -> None:
+    Autocast is off inside, as squared half-precision gradients overflow.
+
+    Args:
+        weight: λ.
+    """
+
+    def __init__(self, weight: float) -> None:
         self.weight = weight
-        self.target = target
+
+    def noise(
+        self,
+        shape: Sequence[int],  # noqa: ARG002
+        generator: torch.Generator | None,  # noqa: ARG002
+        like: Tensor,  # noqa: ARG002
+    ) -> Tensor | None:
+        """What `places` needs of randomness for the joined batch of that shape, (B, …); None: nothing."""
+        return None
+
+    @abstractmethod
+    def places(self, real: Tensor, fake: Tensor, noise: Tensor | None) -> Tensor:
+        """The samples at which the slope is looked at: (B, …), without a gradient to either batch."""
+
+    @abstractmethod
+    def cost(self, norm: Tensor) -> Tensor:
+        """What a slope of that norm costs, but for λ."""
 
     def penalty(
         self,
-        discriminator: nn.Module,
+        discriminator: Callable[[Tensor], Tensor],
         real: Tensor,
         fake: Tensor,
         *,
@@ -123,9 +126,88 @@ class GradientPenalty(Constraint):
         shard: Shard = WHOLE,
     ) -> Tensor:
         """The penalty of this batch, a scalar."""
-        return gradient_penalty(
-            discriminator, real, fake, weight=self.weight, target=self.target, generator=generator, shard=shard
-        )
+        noise = self.noise((len(real) * shard.world, *real.shape[1:]), generator, real)
+        at = self.places(real, fake, None if noise is None else shard.rows(noise).to(real.device))
+        return self.at(discriminator, at)
+
+    def at(self, discriminator: Callable[[Tensor], Tensor], places: Tensor, *, ahead: int = 1) -> Tensor:
+        """The penalty at (B, …) places, or at (K, B, …) for K critics at once, where `ahead` is 2.
+
+        Returns:
+            A scalar, or (K,).
+        """
+        with torch.autocast(places.device.type, enabled=False):
+            places = places.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(discriminator(places).sum(), places, create_graph=True)
+            # vector_norm's derivative at the zero vector is 0, where that of sqrt(Σ g²) is NaN.
+            norm = torch.linalg.vector_norm(gradient.flatten(ahead), dim=-1)
+            penalty: Tensor = self.weight * self.cost(norm).mean(-1)
+            return penalty
+
+
+class GradientPenalty(SlopePenalty):
+    """The critic's gradient between real and fake samples is asked to have norm `target`: see `gradient_penalty`."""
+
+    def __init__(self, weight: float, target: float = 1.0) -> None:
+        super().__init__(weight)
+        self.target = target
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+        """One t ~ U(0, 1) a sample."""
+        return torch.rand((shape[0], *[1] * (len(shape) - 1)), **_source(generator, like))
+
+    def places(self, real: Tensor, fake: Tensor, noise: Tensor | None) -> Tensor:
+        """x̂ = t·fake + (1−t)·real."""
+        assert noise is not None
+        with torch.autocast(real.device.type, enabled=False):
+            return noise * fake.detach() + (1 - noise) * real.detach()
+
+    def cost(self, norm: Tensor) -> Tensor:
+        """(‖∇D‖ − γ)²/γ²."""
+        return ((norm - self.target) / self.target).square()
+
+
+class R1(SlopePenalty):
+    """λ/2·E‖∇D(x)‖₂² at real samples: a critic that is right has no slope to leave them by (Mescheder et al. 2018).
+
+    Unlike a target of 1, it lets the game come to rest where the generator's samples are the real ones.
+    """
+
+    def places(self, real: Tensor, fake: Tensor, noise: Tensor | None) -> Tensor:  # noqa: ARG002
+        """The real samples."""
+        return real
+
+    def cost(self, norm: Tensor) -> Tensor:
+        """½‖∇D‖²."""
+        return norm.square() / 2
+
+
+class Dragan(GradientPenalty):
+    """λ·E(‖∇D(x + δ)‖₂ − γ)²/γ² around real samples, δ ~ N(0, c²) in every dimension (Kodali et al. 2017, eq. 4).
+
+    Args:
+        weight: λ.
+        target: γ.
+        spread: c, in the samples' own unit: images lie in [−1, 1].
+    """
+
+    def __init__(self, weight: float, target: float = 1.0, spread: float = 0.5) -> None:
+        super().__init__(weight, target)
+        self.spread = spread
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(tuple(shape), **_source(generator, like))
+
+    def places(self, real: Tensor, fake: Tensor, noise: Tensor | None) -> Tensor:  # noqa: ARG002
+        """The real samples, moved by δ."""
+        assert noise is not None
+        return real + self.spread * noise
+
+
+def _source(generator: torch.Generator | None, like: Tensor) -> dict[str, Any]:
+    device = like.device if generator is None else generator.device
+    return {"generator": generator, "device": device, "dtype": like.dtype}
 
 
 class SpectralNorm(Constraint):
@@ -166,14 +248,60 @@ class _Float32SpectralNorm(_SpectralNorm):
             return super().forward(weight)
 
 
+class Pair(Constraint):
+    """Spectral normalisation and a penalty on the slope of the normalised critic."""
+
+    def __init__(self, normalisation: SpectralNorm, slope: SlopePenalty) -> None:
+        self.normalisation = normalisation
+        self.slope = slope
+
+    def prepare(self, discriminator: nn.Module) -> None:
+        """Normalise."""
+        self.normalisation.prepare(discriminator)
+
+    def penalty(
+        self,
+        discriminator: Callable[[Tensor], Tensor],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        generator: torch.Generator | None,
+        shard: Shard = WHOLE,
+    ) -> Tensor:
+        """The penalty of this batch, a scalar."""
+        return self.slope.penalty(discriminator, real, fake, generator=generator, shard=shard)
+
+
+def slope_penalty(constraint: Constraint) -> SlopePenalty | None:
+    """The penalty on the critic's slope that a constraint is or has."""
+    if isinstance(constraint, Pair):
+        return constraint.slope
+    return constraint if isinstance(constraint, SlopePenalty) else None
+
+
 def build(recipe: Recipe) -> Constraint:
     """The constraint that the recipe names."""
-    match recipe.constraint:
-        case "none":
-            return Constraint()
+    first, _, second = recipe.constraint.partition("+")
+    one = _build(first, recipe)
+    if not second:
+        return one
+    other = _build(second, recipe)
+    assert isinstance(one, SpectralNorm)
+    assert isinstance(other, SlopePenalty)
+    return Pair(one, other)
+
+
+def _build(name: str, recipe: Recipe) -> Constraint:
+    match name:
         case "clip":
             return WeightClipping(recipe.clip)
         case "gradient-penalty":
             return GradientPenalty(recipe.penalty_weight, recipe.penalty_target)
+        case "r1":
+            return R1(recipe.penalty_weight)
+        case "dragan":
+            return Dragan(recipe.penalty_weight, recipe.penalty_target, recipe.dragan_noise)
         case "spectral-norm":
             return SpectralNorm()
+        case _:
+            return Constraint()

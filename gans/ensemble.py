@@ -8,24 +8,28 @@ are statistically, not digit by digit, those of a single run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 from ganbench.errors import UserError
-from gans.constraints import GradientPenalty, slope_penalty
-from gans.module import GAN, Record
+from gans.base import Record
+from gans.conditions import Batch
+from gans.constraints import slope_penalty
+from gans.module import GAN
 from gans.objectives import Objective
 from gans.shards import mixes_samples
 from gans.stacks import stacked
 
 _STEPS = (
     *("training_step", "discriminator_step", "generator_step", "discriminator_loss", "generator_loss"),
-    *("_judge_both", "_penalty", "_latent", "_average", "_build_optimizer", "_set_rate"),
+    *("discriminator_gradient", "generator_gradient", "move", "count_discriminator", "count_generator"),
+    *("_judge_both", "_penalty", "_draw", "_latent", "_average", "_build_optimizer", "_set_rate"),
 )
 """What an ensemble does in its members' place."""
 
@@ -46,9 +50,9 @@ class Ensemble(GAN):
 
     def __init__(self, members: Sequence[GAN]) -> None:
         first = members[0]
-        super().__init__(first.recipe, shape=first.shape, total_images=first.total_images, seed=first.seed)
         if reason := why_not(first):
             raise UserError(f"this game cannot be played as an ensemble of seeds: {reason}")
+        super().__init__(first.recipe, shape=first.shape, total_images=first.total_images, seed=first.seed)
         self.members = list(members)
         self.speed = first.speed
         self.generator = stacked([member.generator for member in members])
@@ -63,11 +67,14 @@ class Ensemble(GAN):
         states = [member.training_state()["optimizers"] for member in members]
         if all(states):
             self._optimizer_states = [_joined(players) for players in zip(*states, strict=True)]
+        befores = [member.before for member in members if member.before is not None]
+        if len(befores) == len(members):
+            self.before = [torch.stack(weights) for weights in zip(*befores, strict=True)]
         self._enter_stage()
 
     # --- the game
 
-    def training_step(self, rounds: Sequence[Sequence[Tensor]], batch_idx: int) -> None:
+    def training_step(self, rounds: Sequence[Sequence[Batch]], batch_idx: int) -> None:
         """Play the given rounds; the members' counters follow."""
         before = self.counters.seconds
         super().training_step(rounds, batch_idx)
@@ -77,30 +84,49 @@ class Ensemble(GAN):
         for member in self.members:
             member.counters = replace(self.counters, seconds=member.counters.seconds + seconds / len(self.members))
 
-    def _judge_both(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def _judge_both(self, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         if self._mixes:
-            return self._judge(real), self._judge(fake)
+            real_logits = self._judge(real)
+            with self._still():
+                return real_logits, self._judge(fake)
         # one pass: also because a spectral norm's power iteration is to be one a step
         logits = self._judge(torch.cat([real, fake], dim=1))
         return logits[:, : real.shape[1]], logits[:, real.shape[1] :]
 
-    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor | None:
-        constraint = self.constraint
-        if not isinstance(constraint, GradientPenalty):
+    def _penalty(self, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        penalty = slope_penalty(self.constraint)
+        if penalty is None:
             return None
-        shape = (real.shape[1], *[1] * (real.ndim - 2))
         streams = [member._stream("penalty", self.counters.d_steps) for member in self.members]
-        t = torch.stack([torch.rand(shape, generator=stream) for stream in streams]).to(real.device)
-        between = t * fake.detach() + (1 - t) * real.detach()
-        return slope_penalty(self.discriminator, between, weight=constraint.weight, target=constraint.target, ahead=2)
+        drawn = [penalty.noise(real.shape[1:], stream, real) for stream in streams]
+        given = [noise for noise in drawn if noise is not None]
+        noise = torch.stack(given).to(real.device) if given else None
+        with self._still():
+            return penalty.at(self.discriminator, penalty.places(real, fake, noise), ahead=2)
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """A spectral norm's iteration rests in a step's later passes; batch normalisation goes with no such norm."""
+        if "spectral-norm" not in self.recipe.constraint:
+            yield
+            return
+        self.discriminator.eval()
+        try:
+            yield
+        finally:
+            self.discriminator.train()
 
     def _gradient(self, player: str) -> dict[str, Tensor]:
         gradients = [p.grad for p in getattr(self, player).parameters() if p.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
+        norms = torch.stack(
+            [torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) for gradient in gradients]
+        )
         return {f"health/gradient_{player}": torch.linalg.vector_norm(norms, dim=0)}
 
-    def _latent(self, n: int, purpose: str, step: int) -> Tensor:
-        return torch.stack([member._latent(n, purpose, step) for member in self.members]).to(self.device)
+    def _draw(
+        self, n: int, shape: Sequence[int], purpose: str, step: int, draw: Callable[..., Tensor] = torch.randn
+    ) -> Tensor:
+        return torch.stack([member._draw(n, shape, purpose, step, draw) for member in self.members]).to(self.device)
 
     # --- the members
 
@@ -127,10 +153,11 @@ class Ensemble(GAN):
             ]
 
     def hand_out_state(self) -> None:
-        """Give each member its part of the optimisers' state, for its checkpoint or for another ensemble."""
+        """Give each member its part of the optimisers' state and of the prediction's, for its checkpoint."""
         states = [optimizer.state_dict() for optimizer in self._optimizers]
         for place, member in enumerate(self.members):
             member._optimizer_states = [_part(state, place) for state in states]
+            member.before = None if self.before is None else [weights[place].clone() for weights in self.before]
 
 
 class _EachObjective(Objective):
@@ -151,8 +178,12 @@ def why_not(game: GAN) -> str | None:
     """The reason why a game cannot be one of an ensemble, as a clause; None where it can."""
     if game.grows:
         return "its networks grow with the images"
+    if game.condition.classes:
+        return "its networks are told of classes"
     if any(getattr(type(game), name) is not getattr(GAN, name) for name in _STEPS):
         return f"{type(game).__name__} takes steps of its own"
+    if isinstance(game.objective, nn.Module):
+        return "its objective keeps a state"
     if game.speed.compile != "none":
         return "its networks are to be compiled"
     return None

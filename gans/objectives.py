@@ -7,19 +7,19 @@ least so that half-precision logits neither overflow nor vanish.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gans.recipe import Recipe
 
 
 class Objective(ABC):
-    """A pair of losses. Pure: nothing is kept between calls."""
+    """A pair of losses. Pure: nothing is kept between calls, but what `after_step` may change."""
 
     name: ClassVar[str]
 
@@ -31,18 +31,34 @@ class Objective(ABC):
     def generator_loss(self, fake_logits: Tensor) -> Tensor:
         """The scalar that the generator minimises."""
 
+    def scalars(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """What else a critic step is to record, by name; of the joined batch where several processes share one."""
+        return {}
+
+    def after_step(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002
+        """Hear of a critic step and its scalars; returns more to record."""
+        return {}
+
 
 class Minimax(Objective):
     """−E log σ(D(x)) − E log(1−σ(D(G(z)))), and the generator maximises the same (Goodfellow et al. 2014).
 
     The generator's gradient per sample is −σ(l)/B: it vanishes where the discriminator is sure of the fake.
+
+    Args:
+        smoothing: s, where real samples have the label 1 − s instead of 1 (one-sided: Salimans et al. 2016, §3.4).
     """
 
     name = "minimax"
 
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
+
     def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """sp(−l_r) + sp(l_f), with sp the softplus."""
-        return softplus(-_float(real_logits)).mean() + softplus(_float(fake_logits)).mean()
+        """(1−s)·sp(−l_r) + s·sp(l_r) + sp(l_f), with sp the softplus."""
+        loss = softplus(-_float(real_logits)).mean() + softplus(_float(fake_logits)).mean()
+        # sp(l) = sp(−l) + l
+        return loss + self.smoothing * _float(real_logits).mean() if self.smoothing else loss
 
     def generator_loss(self, fake_logits: Tensor) -> Tensor:
         """−sp(l_f)."""
@@ -109,19 +125,65 @@ class Hinge(Wasserstein):
         return relu(1 - _float(real_logits)).mean() + relu(1 + _float(fake_logits)).mean()
 
 
+class BoundaryEquilibrium(nn.Module, Objective):
+    """Reconstruction errors e = −l of an autoencoder, weighed against each other (Berthelot et al. 2017, §3.3).
+
+    The fakes' weight k in the critic's loss starts at 0 and follows, after each critic step, how far the fakes' error
+    is from γ times the real samples': k ← k + λ·(γ·e_r − e_f), kept in [0, 1]. It is the objective's only state, and
+    part of the game's, so that a resume cannot lose it.
+
+    Args:
+        target: γ ∈ (0, 1]: smaller asks for sharper and less varied samples.
+        rate: λ.
+    """
+
+    name = "boundary-equilibrium"
+    balance: Tensor
+
+    def __init__(self, target: float = 0.5, rate: float = 0.001) -> None:
+        super().__init__()
+        self.target = target
+        self.rate = rate
+        self.register_buffer("balance", torch.zeros(()))
+
+    def discriminator_loss(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """e_r − k·e_f."""
+        # a copy, as a step may be taken before this loss is done with
+        return self.balance.clone() * _float(fake_logits).mean() - _float(real_logits).mean()
+
+    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+        """e_f."""
+        return -_float(fake_logits).mean()
+
+    def scalars(self, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
+        """Both errors."""
+        errors = {"loss/error_real": real_logits, "loss/error_fake": fake_logits}
+        return {name: -_float(logits.detach()).mean() for name, logits in errors.items()}
+
+    @torch.no_grad()
+    def after_step(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Move k; returns it, and the paper's measure of convergence e_r + |γ·e_r − e_f|."""
+        real, fake = values["loss/error_real"], values["loss/error_fake"]
+        self.balance.add_(self.rate * (self.target * real - fake)).clamp_(0, 1)
+        return {"loss/balance": self.balance.clone(), "loss/convergence": real + (self.target * real - fake).abs()}
+
+
 def build(recipe: Recipe) -> Objective:
     """The objective that the recipe names."""
     match recipe.objective:
         case "minimax":
-            return Minimax()
+            return Minimax(recipe.label_smoothing)
         case "nonsaturating":
-            return NonSaturating()
+            return NonSaturating(recipe.label_smoothing)
         case "least-squares":
-            return LeastSquares(recipe.lsgan_a, recipe.lsgan_b, recipe.lsgan_c)
+            a, b = recipe.lsgan_a, recipe.lsgan_b
+            return LeastSquares(a, b - recipe.label_smoothing * (b - a), recipe.lsgan_c)
         case "wasserstein":
             return Wasserstein()
         case "hinge":
             return Hinge()
+        case "boundary-equilibrium":
+            return BoundaryEquilibrium(recipe.balance_target, recipe.balance_rate)
 
 
 def _float(logits: Tensor) -> Tensor:

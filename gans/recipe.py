@@ -5,17 +5,19 @@ Free of torch, so that a sweep of thousands of configurations resolves without i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-STATIC_NETWORKS = ("auto", "mlp", "dcgan", "sndcgan", "resnet")
+from gans import validity
+
+STATIC_NETWORKS = ("auto", "mlp", "dcgan", "sndcgan", "resnet", "autoencoder")
 """Our networks that do not grow; others may."""
 
 
 class Recipe(BaseModel):
-    """Everything that tells one GAN from another. Immutable; unknown options are errors.
+    """Everything that tells one GAN from another. Immutable; unknown options and points without sense are errors.
 
     Losses are functions of logits; the budget is counted in real images shown to the discriminator.
     """
@@ -23,14 +25,33 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The four axes.
-    objective: Literal["minimax", "nonsaturating", "least-squares", "wasserstein", "hinge"] = "nonsaturating"
+    objective: Literal["minimax", "nonsaturating", "least-squares", "wasserstein", "hinge", "boundary-equilibrium"] = (
+        "nonsaturating"
+    )
     """The two players' losses (gans/objectives.py)."""
-    constraint: Literal["none", "clip", "gradient-penalty", "spectral-norm"] = "none"
-    """What keeps the critic tame (gans/constraints.py)."""
+    constraint: Literal[
+        "none",
+        "clip",
+        "gradient-penalty",
+        "r1",
+        "dragan",
+        "spectral-norm",
+        "spectral-norm+gradient-penalty",
+        "spectral-norm+r1",
+        "spectral-norm+dragan",
+    ] = "none"
+    """What keeps the critic tame (gans/constraints.py): normalised or clipped weights, a penalty on its slope between
+    real and fake samples, at real ones (r1) or around them (dragan), or two of these."""
     n_critic: int = Field(default=1, ge=1)
     """Discriminator steps per generator step."""
+    update: Literal["alternate", "simultaneous", "extragradient"] = "alternate"
+    """Who moves when (gans/updates.py): one after the other, both at once, or both at once after a trial step."""
+    prediction: Literal["none", "discriminator", "generator", "both"] = "none"
+    """Who answers its opponent's predicted place: where the same move once more would lead the opponent to."""
     network: str = "auto"
     """Network pair (gans/networks); auto: mlp for points, dcgan for images, progressive for growing variants."""
+    condition: Literal["none", "concatenate", "auxiliary", "projection"] = "none"
+    """How the players are told of the samples' classes (gans/conditions.py); none: not at all."""
 
     # The axes' own settings.
     lsgan_a: float = 0.0
@@ -42,11 +63,27 @@ class Recipe(BaseModel):
     clip: float = Field(default=0.01, gt=0)
     """Weight clipping: every critic weight stays in [−clip, clip]."""
     penalty_weight: float = Field(default=10.0, ge=0)
-    """Gradient penalty: λ."""
+    """A penalty on the critic's slope: λ. R1's is λ/2·‖∇‖²."""
     penalty_target: float = Field(default=1.0, gt=0)
-    """Gradient penalty: the gradient norm γ that is asked for; the penalty is λ·(‖∇‖−γ)²/γ²."""
+    """Gradient penalty, DRAGAN: the gradient norm γ that is asked for; the penalty is λ·(‖∇‖−γ)²/γ²."""
+    dragan_noise: float = Field(default=0.5, ge=0)
+    """DRAGAN: standard deviation of the noise around real samples; images lie in [−1, 1]."""
     drift: float = Field(default=0.0, ge=0)
     """Weight of the mean squared real logit in the critic's loss (progressive growing's ε_drift)."""
+    balance_target: float = Field(default=0.5, gt=0, le=1)
+    """Boundary equilibrium: γ, the fakes' reconstruction error as a share of the reals'; less: sharper, less varied."""
+    balance_rate: float = Field(default=0.001, gt=0)
+    """Boundary equilibrium: by how much the fakes' weight k in the critic's loss follows the imbalance each step."""
+
+    # Tricks.
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """The discriminator's target for real samples falls by this share towards that of fakes; fakes' own stays."""
+    label_flip: float = Field(default=0.0, ge=0, lt=0.5)
+    """Probability that a pair of a real and a fake sample changes its labels in the discriminator's loss."""
+    instance_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of the noise on all that the discriminator is shown; falls linearly to 0 over the budget."""
+    class_weight: float = Field(default=1.0, ge=0)
+    """Condition auxiliary: weight of the classifier's cross entropy in both players' losses."""
 
     # Optimisers.
     optimizer: Literal["adam", "rmsprop"] = "adam"
@@ -82,6 +119,14 @@ class Recipe(BaseModel):
     """Most channels of any layer of an image network; null: 512, and 16 times `width` in a ResNet."""
     pooling: Literal["sum", "mean"] = "sum"
     """How a ResNet's critic joins the pixels before its last layer."""
+    critic_norm: Literal["auto", "batch", "none"] = "auto"
+    """Batch normalisation in the discriminator; auto: where nothing constrains it, in networks that have one."""
+    spectral_generator: bool = False
+    """Divide the generator's weights by their spectral norms, too."""
+    attention: int | None = Field(default=None, ge=4)
+    """A self-attention block in both players, at their largest feature maps whose side is not larger; null: none."""
+    minibatch: Literal["auto", "none", "stddev", "discrimination"] = "auto"
+    """What the discriminator is told of a batch's variety before its last layer; auto: stddev if progressive."""
 
     # Progressive growing: in shares of the budget, so that one recipe fits any budget, unless the phases have lengths.
     start_size: int = Field(default=4, ge=4)
@@ -106,6 +151,21 @@ class Recipe(BaseModel):
             )
         return pairs
 
+    @field_validator("constraint", mode="before")
+    @classmethod
+    def _check_pair(cls, constraint: object) -> object:
+        if isinstance(constraint, str) and (reason := validity.why_no_pair(constraint)):
+            raise PydanticCustomError("constraint", "{reason}", {"reason": reason})
+        return constraint
+
+    @model_validator(mode="after")
+    def _check_point(self, info: ValidationInfo) -> Self:
+        if (info.context or {}).get("stored"):  # trained by a version that refused less, and to be read all the same
+            return self
+        if reason := validity.why_not(self):
+            raise PydanticCustomError("invalid_point", "{reason}", {"reason": reason})
+        return self
+
     def batch_at(self, side: int) -> int:
         """Real images per discriminator step while a growing network works on images of that side.
 
@@ -122,17 +182,23 @@ class Recipe(BaseModel):
         """
         network = self.network
         grows = network not in STATIC_NETWORKS
-        doubles = network not in ("mlp", "resnet")
+        doubles = network not in ("mlp", "resnet", "autoencoder")
+        penalty = self.constraint.rpartition("+")[2]
         reads = {
             "clip": self.constraint == "clip",
-            "penalty_weight": self.constraint == "gradient-penalty",
-            "penalty_target": self.constraint == "gradient-penalty",
+            "penalty_weight": penalty in ("gradient-penalty", "r1", "dragan"),
+            "penalty_target": penalty in ("gradient-penalty", "dragan"),
+            "dragan_noise": penalty == "dragan",
             **dict.fromkeys(("lsgan_a", "lsgan_b", "lsgan_c"), self.objective == "least-squares"),
+            **dict.fromkeys(("balance_target", "balance_rate"), self.objective == "boundary-equilibrium"),
             **dict.fromkeys(("beta1", "beta2"), self.optimizer == "adam"),
-            "depth": network not in ("dcgan", "sndcgan", "resnet", "progressive"),
+            "class_weight": self.condition == "auxiliary",
+            "depth": network not in ("dcgan", "sndcgan", "resnet", "progressive", "autoencoder"),
             "width_at": doubles,
             "max_width": network != "mlp",
-            "pooling": network not in ("auto", "mlp", "dcgan", "sndcgan", "progressive"),
+            "pooling": network not in ("auto", "mlp", "dcgan", "sndcgan", "progressive", "autoencoder"),
+            "critic_norm": self.constraint == "none" and network not in ("mlp", "progressive", "autoencoder"),
+            **dict.fromkeys(("attention", "minibatch"), network != "autoencoder"),
             **dict.fromkeys(
                 ("start_size", "fade_images", "stabilise_images", "stage_batches", "reset_optimizers"), grows
             ),

@@ -54,7 +54,13 @@ def check_divisible(batch_size: int, world: int, discriminator: nn.Module, *, op
             f"{option}={batch_size} cannot be shared equally by {world} processes (trainer.devices × "
             f"trainer.num_nodes): choose a multiple of {world}"
         )
-    group = math.lcm(*(getattr(module, "shard_group", 1) for module in discriminator.modules()))
+    groups = [getattr(module, "shard_group", 1) for module in discriminator.modules()]
+    if 0 in groups:
+        raise UserError(
+            f"{option}={batch_size}: this discriminator compares each sample with the whole batch, which {world} "
+            "processes cannot share: give trainer.devices=1, or gan.minibatch=stddev instead of discrimination"
+        )
+    group = math.lcm(*groups)
     if batch_size % (group * world):
         raise UserError(
             f"{option}={batch_size} shared by {world} processes leaves no whole groups of {group} samples, whose "

@@ -17,8 +17,8 @@ from ganbench.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Pass = Callable[["Tensor"], "Tensor"]
-"""A player's forward pass."""
+Pass = Callable[..., "Tensor"]
+"""A player's forward pass: of latents or samples, and of their labels in a game with a condition."""
 
 Compile = Literal["none", "default", "cuda-graphs"]
 

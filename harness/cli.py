@@ -16,6 +16,7 @@ import typer
 
 from ganbench import __version__
 from ganbench.errors import UserError
+from harness.conformance.command import check
 from harness.mistakes import disk_sentence, usage_sentence
 from harness.options import (
     Assignments,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(sweep_commands, name="sweep")
+app.command()(check)
 cache_app = typer.Typer(help="Show and prune the stored features and decoded images.", rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
 
@@ -128,12 +130,16 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
     seed: Annotated[int, typer.Option(help="Sample i depends on the seed and i alone.")] = 0,
     weights: Annotated[Literal["ema", "raw"], typer.Option(help="Moving average or last weights.")] = "ema",
+    label: Annotated[int | None, typer.Option("--class", help="Of a conditional game: this class alone.")] = None,
 ) -> None:
-    """Draw samples from a trained generator."""
-    from harness.trial.generators import load_generator, save_samples
+    """Draw samples from a trained generator; a conditional one's grid has a row for each class."""
+    from harness.trial.generators import labels_for, load_generator, save_samples
 
     gan, config = load_generator(source)
-    save_samples(gan.sample(n, seed=seed, weights=weights), out, config)
+    labels = labels_for(gan, n, seed=seed, out=out, wanted=label)
+    # a variant of another package may know of no labels
+    told = {} if labels is None else {"labels": labels}
+    save_samples(gan.sample(n, seed=seed, weights=weights, **told), out, config, labels)
     typer.echo(out)
 
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from ganbench.errors import UserError
+from gans import validity
+from gans.catalogue import VARIANTS
 from gans.catalogue import preset as variant_preset
 from gans.recipe import Recipe
 from gans.speed import Compile
@@ -37,7 +39,8 @@ class GanConfig(Recipe):
 
     def recipe(self) -> Recipe:
         """The recipe alone, as the `gans` room takes it."""
-        return Recipe.model_validate(self.model_dump(exclude={"name", "preset"}))
+        recipe = self.model_dump(exclude={"name", "preset"})
+        return Recipe.model_validate(recipe, context={"stored": True})  # judged before, with the rest
 
 
 def _crop(value: object) -> object:
@@ -210,10 +213,11 @@ _KNOWN = frozenset(OPTIONS)
 # --- from a raw mapping to a trial
 
 
-def resolve(raw: Mapping[str, Any]) -> TrialConfig:
+def resolve(raw: Mapping[str, Any], *, stored: bool = False) -> TrialConfig:
     """A complete trial from nested or dotted keys; what is not given comes from the variant's preset and the defaults.
 
-    Resolving the dump of a resolved trial gives the same trial.
+    Resolving the dump of a resolved trial gives the same trial. Of a trial that is `stored` the game is not judged: it
+    was played, whatever is refused by now.
 
     Raises:
         UserError: an unknown key (with the nearest known one), a value of the wrong type or out of range, an unknown
@@ -225,12 +229,14 @@ def resolve(raw: Mapping[str, Any]) -> TrialConfig:
         (nested[section] if section else nested)[name] = value
     gan = nested["gan"]
     name, preset = gan.get("name"), gan.get("preset", "common")
-    if isinstance(name, str) and preset in get_args(Preset):
+    # a trial's own files say everything: they are read where the package of its variant is not installed, too
+    foreign = Recipe.model_fields.keys() <= gan.keys() and name not in VARIANTS.names()
+    if isinstance(name, str) and preset in get_args(Preset) and not foreign:
         nested["gan"] = {**variant_preset(name, preset).model_dump(), **gan}
     try:
-        config = TrialConfig.model_validate(nested)
+        config = TrialConfig.model_validate(nested, context={"stored": stored})
     except ValidationError as error:
-        raise UserError(_sentence(error.errors(include_url=False, include_context=True)[0])) from None
+        raise UserError(validation_sentence(error)) from None
     batch, n_critic = config.gan.batch_size, config.gan.n_critic
     if config.images < batch * n_critic:
         raise UserError(
@@ -242,6 +248,11 @@ def resolve(raw: Mapping[str, Any]) -> TrialConfig:
             f"gan.batch_size={batch} cannot be shared equally by {config.trainer.processes} processes (trainer.devices "
             f"{config.trainer.devices} × trainer.num_nodes {config.trainer.num_nodes}): choose a multiple of them"
         )
+    trainer = config.trainer
+    if reason := validity.why_not_so(
+        config.gan, precision=trainer.precision, compiled=trainer.compile, processes=trainer.processes
+    ):
+        raise UserError(reason)
     if config.evaluation.every is None:
         evaluation = config.evaluation.model_copy(update={"every": max(config.images // 10, batch)})
         config = config.model_copy(update={"evaluation": evaluation})
@@ -310,11 +321,14 @@ _TYPES = {
 }
 
 
-def _sentence(error: ErrorDetails) -> str:
-    """One of pydantic's errors as a sentence: the dotted key, what is allowed, and what was given."""
+def validation_sentence(failed: ValidationError) -> str:
+    """The first of pydantic's errors as a sentence: the dotted key, what is allowed, and what was given."""
+    error = failed.errors(include_url=False, include_context=True)[0]
     key = ".".join(map(str, error["loc"]))
     kind, given = error["type"], _show(error["input"])
     limits = error.get("ctx", {})
+    if kind == "invalid_point":
+        return str(error["msg"])
     if kind == "missing":
         alias = next((alias for alias, option in _ALIASES.items() if option == key), key)
         return f"option {key} is missing: give it as {alias}=…"
@@ -350,6 +364,10 @@ _YOUNGER = (
         for name in (
             *("generator_batch", "ramp_images", "width_at", "generator_width", "max_width", "pooling"),
             *("fade_images", "stabilise_images", "stage_batches", "reset_optimizers"),
+            *("condition", "class_weight"),
+            *("update", "prediction", "dragan_noise", "balance_target", "balance_rate"),
+            *("label_smoothing", "label_flip", "instance_noise"),
+            *("critic_norm", "spectral_generator", "attention", "minibatch"),
         )
     ),
 )

@@ -58,16 +58,25 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: no `=`, an empty or unknown key, a key given twice, or malformed YAML.
     """
+    return merge(read_assignments(assignments, example="gan.n_critic=5"))
+
+
+def read_assignments(assignments: Sequence[str], *, example: str) -> dict[str, Any]:
+    """Keys as they are written, and their values as YAML; `example` is one for who writes something else.
+
+    Raises:
+        UserError: no `=`, an empty key, a key given twice, or malformed YAML.
+    """
     raw: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UserError(f"{assignment!r} is no key=value: write for example gan.n_critic=5")
+            raise UserError(f"{assignment!r} is no key=value: write for example {example}")
         if key in raw:
             raise UserError(f"option {key} is given twice: keep one of {raw[key]!r} and {text!r}")
         raw[key] = parse_yaml(text, f"option {key}")
-    return merge(raw)
+    return raw
 
 
 def read_mapping(path: Path) -> tuple[str, dict[str, Any]]:

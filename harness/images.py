@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +73,27 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
     return picture
 
 
-def scatter(points: np.ndarray, centres: np.ndarray | None = None, size: int = 256) -> np.ndarray:
+def class_rows(images: np.ndarray, labels: Sequence[int]) -> np.ndarray:
+    """uint8 images (N, C, H, W) as a picture like `grid`'s, where each label, by rising value, begins a new row."""
+    order = np.argsort(labels, kind="stable")
+    runs = np.split(order, np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1)
+    columns = max(len(run) for run in runs)
+    white = np.full((len(runs) * columns, *images.shape[1:]), 255, np.uint8)
+    for row, run in enumerate(runs):
+        white[row * columns : row * columns + len(run)] = images[run]
+    return grid(white, columns)
+
+
+def scatter(
+    points: np.ndarray,
+    centres: np.ndarray | None = None,
+    size: int = 256,
+    *,
+    labels: Sequence[int] | None = None,
+) -> np.ndarray:
     """Points (N, 2) as translucent dots over rings at the `centres` (M, 2), as uint8 (size, size, 3), y upwards.
 
-    Points beyond ±1.5 are not shown.
+    Points beyond ±1.5 are not shown. Labels (N,) give each class a hue.
     """
     enlarged = 4  # drawn larger and averaged down: Pillow's own dots have jagged edges
     side = size * enlarged
@@ -88,10 +107,20 @@ def scatter(points: np.ndarray, centres: np.ndarray | None = None, size: int = 2
     if centres is not None:
         for box in circles(centres, side / 24):
             pen.ellipse(box, outline=(200, 90, 30, 255), width=enlarged)
-    shown = points[(np.abs(points) <= LIMIT).all(axis=1)]
-    for box in circles(shown, side / 170):
-        pen.ellipse(box, fill=(30, 90, 160, 110))
+    inside = (np.abs(points) <= LIMIT).all(axis=1)
+    for box, fill in zip(circles(points[inside], side / 170), _fills(labels, inside), strict=True):
+        pen.ellipse(box, fill=fill)
     return np.asarray(canvas.reduce(enlarged))
+
+
+def _fills(labels: Sequence[int] | None, shown: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Translucent colours of the points that are shown."""
+    if labels is None:
+        return [(30, 90, 160, 110)] * int(shown.sum())
+    found, places = np.unique(np.asarray(labels), return_inverse=True)
+    hues = [colorsys.hls_to_rgb(place / len(found), 0.42, 0.7) for place in range(len(found))]
+    wheel = [(round(255 * red), round(255 * green), round(255 * blue), 130) for red, green, blue in hues]
+    return [wheel[place] for place in places[shown]]
 
 
 def save_picture(picture: np.ndarray, path: Path) -> None:

@@ -41,7 +41,17 @@ def _registry(what: str) -> Any:
 
 
 def score_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Scores of one subject, or of one trial's several, side by side: value ± spread over generation seeds."""
+    """Scores of one subject, or of one trial's several, side by side: value ± spread over generation seeds.
+
+    Those that compare class by class follow in a table of their own, as they have a protocol of their own.
+    """
+    told = [result for result in results if "by_class" in result["protocol"]]
+    told += [{**result, "gap": None, **result["by_class"]} for result in results if result.get("by_class")]
+    others = [result for result in results if "by_class" not in result["protocol"] and result["scores"]]
+    return "\n\n".join(_table(part) for part in (others, told) if part)
+
+
+def _table(results: Sequence[Mapping[str, Any]]) -> str:
     first = results[0]
     header = ["", *(_title(result, first) for result in results)]
     rows = [

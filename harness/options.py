@@ -64,6 +64,12 @@ def say_where(tracking: TrackingConfig, folder: Path) -> None:
 
 def write_report(folders: list[Path], out: Path | None = None, *, baseline: str | None = None) -> tuple[Path, str]:
     """Write the comparison of sweeps or trials; its index.html, and what a terminal shows of it."""
+    from harness.theory.folder import is_bench
+
+    if any(map(is_bench, folders)):
+        from harness.theory.commands import write_page
+
+        return write_page(folders, out, baseline=baseline)
     from harness.results import collect
     from reports import comparison, to_text, write
 

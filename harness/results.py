@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from harness.sweep import search as searches
 from harness.sweep.benchmark import Metric
 from harness.sweep.folder import load_manifest, trial_folder
 from harness.sweep.search import Search
-from metrics.catalogue import METRICS, label_for
+from harness.sweep.spec import study_of
+from metrics.catalogue import METRICS, REGISTRY, label_for
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,6 +61,8 @@ def _trials_of(path: Path) -> Iterator[Found]:
     elif (path / "config.yaml").is_file():
         yield Found(TrialFolder(path), TrialFolder(path).config())
     else:
+        if (path / "theory.json").is_file():
+            raise UserError(f"{path} holds an experiment of the theory bench, without trials: name a sweep or a trial")
         raise UserError(f"{path} holds neither a sweep (manifest.json) nor a trial (config.yaml)")
 
 
@@ -111,6 +115,7 @@ def collect(paths: Sequence[Path], *, title: str | None = None) -> Results:
         environment={fact: list(values) for fact, values in environment.items()},
         gallery=gallery,
         search=_searched(everything),
+        study=next((study for path in paths if (study := study_of(path / "sweep.yaml"))), None),
     )
 
 
@@ -180,6 +185,8 @@ def _score_rows(key: Key, result: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 @cache
 def _label(metric: str, features: str) -> str:
+    if metric not in REGISTRY.names():  # its package is not installed here, and a report needs the files alone
+        return f"{metric} ({features})"
     return label_for(metric, features)  # it looks the metric's row up anew each time
 
 
@@ -233,9 +240,9 @@ class _Curves:
 def _commands(paths: Sequence[Path]) -> list[str]:
     """The lines that make these results again, from the specs that the folders keep."""
     made = [
-        f"ganbench sweep run {path / 'sweep.yaml'} --out {path}-again"
+        ("sweep", "run", path / "sweep.yaml", "--out", f"{path}-again")
         if (path / "sweep.yaml").is_file()
-        else f"ganbench train --config {path / 'config.yaml'} --out {path}-again"
+        else ("train", "--config", path / "config.yaml", "--out", f"{path}-again")
         for path in paths
     ]
-    return [*made, f"ganbench report {' '.join(map(str, paths))}"]
+    return [shlex.join(["ganbench", *map(str, words)]) for words in (*made, ("report", *paths))]

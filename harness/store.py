@@ -125,7 +125,7 @@ class TrialFolder:
         """The resolved config; raises `UserError` where there is none."""
         if not self.config_file.is_file():
             raise UserError(f"{self.path} is no trial's folder: it has no config.yaml")
-        return resolve(load_config_file(self.config_file))
+        return resolve(load_config_file(self.config_file), stored=True)
 
     # --- status
 

@@ -65,9 +65,16 @@ def sweep_run(
     from harness.sweep.folder import prepare, trial_folder
     from harness.sweep.scheduler import run_sweep
     from harness.sweep.spec import read_spec
+    from harness.theory.spec import is_theory
 
+    path = shipped.find(spec)
+    if is_theory(path):
+        from harness.theory import commands as theory
+
+        theory.run(path, assignments or [], out, dry_run=dry_run)
+        return
     given = [*(assignments or []), *(["data.skip_broken=true"] if skip_broken else [])]
-    sweep = read_spec(shipped.find(spec), parse_assignments(given))
+    sweep = read_spec(path, parse_assignments(given))
     for trial in sweep.trials:
         check_names(trial)
     if sweep.ensemble:
@@ -122,11 +129,17 @@ def sweep_status(
 ) -> None:
     """Progress, rate, time left, best scores and failures of a sweep, and what each trial is doing."""
     from harness.sweep.overview import Reader
+    from harness.theory.folder import is_bench
 
     if as_json and watch:
         raise UserError("--watch and --json do not go together: give one of them")
     if watch and not sys.stdout.isatty():
         raise UserError("--watch needs a terminal: leave it out, or give --json")
+    if is_bench(folder):
+        from harness.theory import commands as theory
+
+        theory.show(folder, as_json=as_json)
+        return
     reader = Reader(folder)
     if as_json:
         typer.echo("\n".join(json.dumps(asdict(trial)) for trial in reader.read().trials))
@@ -146,7 +159,10 @@ def sweep_retry(
 ) -> None:
     """Queue the failed trials again; the next `sweep run` continues each from its last checkpoint."""
     from harness.sweep.folder import requeue
+    from harness.theory.folder import is_bench
 
+    if is_bench(folder):
+        raise UserError(f"{folder} holds no trials: `ganbench sweep run` with the same file measures what is missing")
     ids = requeue(folder, diverged=diverged)
     if not ids:
         typer.echo("no trial is queued again: none has failed")
@@ -164,8 +180,12 @@ def sweep_export(
 
     from harness.sweep import shipped
     from harness.sweep.spec import as_wandb_sweep, read_spec, wandb_gaps
+    from harness.theory.spec import is_theory
 
-    sweep = read_spec(shipped.find(spec))
+    path = shipped.find(spec)
+    if is_theory(path):
+        raise UserError(f"{path} trains no GAN, so there is no sweep for W&B: `ganbench sweep run` measures it")
+    sweep = read_spec(path)
     typer.echo(yaml.safe_dump(as_wandb_sweep(sweep), sort_keys=False), nl=False)
     for gap in wandb_gaps(sweep):
         typer.echo(f"note: {gap}", err=True)
@@ -176,9 +196,12 @@ def sweep_list() -> None:
     """The sweeps that are shipped with ganbench."""
     from harness.sweep import shipped
     from harness.sweep.spec import read_summary
+    from harness.theory.spec import is_theory, read_heading
 
-    for name, planned, description in [read_summary(path) for path in shipped.specs()]:
-        typer.echo(f"{name:<12} {planned:>4} trials  {description}")
+    for path in shipped.specs():
+        what = "seeds" if is_theory(path) else "trials"
+        _, planned, description = (read_heading if what == "seeds" else read_summary)(path)
+        typer.echo(f"{shipped.name_of(path):<30} {planned:>4} {what:<6}  {description}")
 
 
 def _confirm(trials: int, images: int) -> None:

@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from metrics.catalogue import METRICS, Metric, label_for
-from metrics.score import PRD, Estimate, Gallery, ModeScores, Neighbours, PolygonScores, Score
+from metrics.score import PRD, ClassScores, Estimate, Gallery, ModeScores, Neighbours, PolygonScores, Score
 
 if TYPE_CHECKING:
+    from metrics.by_class import class_neighbours, intra_frechet, label_accuracy, per_class
     from metrics.classifier import inception_score
     from metrics.curve import prd
     from metrics.engine import Judge, evaluate
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from metrics.kernel import kernel_distance, kernel_distance_all
     from metrics.manifolds import RealManifold, neighbours
     from metrics.memorisation import authenticity, duplicates, gallery
-    from metrics.modes import mode_scores
+    from metrics.modes import class_scores, mode_scores
     from metrics.moments import Moments
     from metrics.polygons import PolygonFamily, polygon_scores
     from metrics.protocol import Protocol
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "PRD",
+    "ClassScores",
     "Estimate",
     "FrechetReference",
     "Gallery",
@@ -44,6 +46,8 @@ __all__ = [
     "RealManifold",
     "Score",
     "authenticity",
+    "class_neighbours",
+    "class_scores",
     "duplicates",
     "evaluate",
     "frechet_audit",
@@ -51,11 +55,14 @@ __all__ = [
     "frechet_infinity",
     "gallery",
     "inception_score",
+    "intra_frechet",
     "kernel_distance",
     "kernel_distance_all",
+    "label_accuracy",
     "label_for",
     "mode_scores",
     "neighbours",
+    "per_class",
     "polygon_scores",
     "prd",
     "self_test",
@@ -63,6 +70,8 @@ __all__ = [
 
 _HOMES = {
     "authenticity": "metrics.memorisation",
+    "class_neighbours": "metrics.by_class",
+    "class_scores": "metrics.modes",
     "duplicates": "metrics.memorisation",
     "evaluate": "metrics.engine",
     "frechet_audit": "metrics.frechet",
@@ -71,12 +80,15 @@ _HOMES = {
     "FrechetReference": "metrics.frechet",
     "gallery": "metrics.memorisation",
     "inception_score": "metrics.classifier",
+    "intra_frechet": "metrics.by_class",
     "Judge": "metrics.engine",
     "kernel_distance": "metrics.kernel",
     "kernel_distance_all": "metrics.kernel",
+    "label_accuracy": "metrics.by_class",
     "mode_scores": "metrics.modes",
     "Moments": "metrics.moments",
     "neighbours": "metrics.manifolds",
+    "per_class": "metrics.by_class",
     "polygon_scores": "metrics.polygons",
     "PolygonFamily": "metrics.polygons",
     "prd": "metrics.curve",

@@ -21,7 +21,8 @@ class Metric:
     `Estimate`, whose deviation is over `spread_over`. `domain` tells what it can judge and `needs` what it
     looks at: the label of a score from features or logits names the feature network. `ideal` is the value
     of a perfect generator where that is one number. `default` metrics run when none are asked for, or, where
-    they need a known truth, when that is there.
+    they need a known truth, when that is there. Those `by_class` compare samples of equal labels, which both
+    sides must have.
     """
 
     name: str
@@ -33,8 +34,11 @@ class Metric:
     compute: str
     ideal: float | None = None
     spread_over: str | None = None
-    needs: Literal["samples", "features", "logits", "mixture", "polygons", "train", "train features"] = "features"
+    needs: Literal["samples", "features", "logits", "mixture", "polygons", "train", "train features", "classifier"] = (
+        "features"
+    )
     default: bool = True
+    by_class: bool = False
 
     def judges(self, kind: str) -> bool:
         """Whether it fits samples of `kind`, "images" or "points"."""
@@ -243,11 +247,82 @@ MODE_KL = Metric(
     ideal=0.0,
     needs="mixture",
 )
+CLASS_MODES = Metric(
+    name="class_modes",
+    label="Classes covered",
+    direction="higher",
+    summary="classes that a classifier gives at least a tenth of their fair share of samples to",
+    paper="Metz et al. 2017, arXiv:1611.02163",
+    domain="images",
+    compute="metrics.scorers:class_modes",
+    needs="logits",
+    default=False,
+)
+CLASS_KL = Metric(
+    name="class_kl",
+    label="Class KL (nats)",
+    direction="lower",
+    summary="KL of the shares of a classifier's classes to uniform shares, in nats",
+    paper="Lin et al. 2018, arXiv:1712.04086",
+    domain="images",
+    compute="metrics.scorers:class_kl",
+    ideal=0.0,
+    needs="logits",
+    default=False,
+)
+
+INTRA_FID = Metric(
+    name="intra_fid",
+    label="Intra-class FID",
+    direction="lower",
+    summary="FID of each class against the real samples of that class, averaged over classes",
+    paper="Miyato & Koyama 2018, arXiv:1802.05637",
+    domain="both",
+    compute="metrics.scorers:intra_frechet",
+    ideal=0.0,
+    spread_over="classes",
+    by_class=True,
+)
+CLASS_PRECISION = Metric(
+    name="class_precision",
+    label="Class-wise precision",
+    direction="higher",
+    summary="precision of each class against the real samples of that class, averaged over classes",
+    paper="Kynkäänniemi et al. 2019, arXiv:1904.06991",
+    domain="both",
+    compute="metrics.scorers:class_precision",
+    spread_over="classes",
+    by_class=True,
+)
+CLASS_RECALL = Metric(
+    name="class_recall",
+    label="Class-wise recall",
+    direction="higher",
+    summary="recall of each class's real samples by the generated ones of that class, averaged over classes",
+    paper="Kynkäänniemi et al. 2019, arXiv:1904.06991",
+    domain="both",
+    compute="metrics.scorers:class_recall",
+    spread_over="classes",
+    by_class=True,
+)
+LABEL_ACCURACY = Metric(
+    name="label_accuracy",
+    label="Label accuracy",
+    direction="higher",
+    summary="share of generated samples that a classifier, or the nearest mode, gives the label they were asked for",
+    paper="Odena et al. 2017, arXiv:1610.09585",
+    domain="both",
+    compute="metrics.scorers:label_accuracy",
+    needs="classifier",
+    by_class=True,
+)
 
 METRICS: tuple[Metric, ...] = (
     MODES,
     HIGH_QUALITY,
     MODE_KL,
+    CLASS_MODES,
+    CLASS_KL,
     POLYGON_PRECISION,
     POLYGON_RECALL,
     FID,
@@ -264,9 +339,15 @@ METRICS: tuple[Metric, ...] = (
     AUTHPCT,
     DUPLICATES,
     IS,
+    INTRA_FID,
+    CLASS_PRECISION,
+    CLASS_RECALL,
+    LABEL_ACCURACY,
 )
 """In the order in which tables show and rank by them: the truth where it is known, then distances to the real data,
-and last the one that never looks at them."""
+then the one that never looks at them, and last those that compare class by class."""
+
+BY_CLASS = tuple(row.name for row in METRICS if row.by_class)
 
 REGISTRY = Registry(
     "ganbench.metrics",
@@ -290,5 +371,5 @@ def label_for(name: str, features: str) -> str:
     ('FID', 'FID (digits)', 'Modes covered')
     """
     row = metric(name)
-    named = row.needs in ("features", "logits", "train features") and features != "inception"
+    named = row.needs in ("features", "logits", "train features", "classifier") and features != "inception"
     return f"{row.label} ({features})" if named else row.label

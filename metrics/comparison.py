@@ -9,13 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
+from metrics.by_class import class_neighbours
 from metrics.curve import prd
 from metrics.frechet import FrechetReference
 from metrics.manifolds import RealManifold
 from metrics.memorisation import TrainingSet
-from metrics.modes import mode_scores
+from metrics.modes import mode_scores, nearest_modes
 from metrics.polygons import PolygonFamily, polygon_scores
-from metrics.score import PRD, ModeScores, Neighbours, PolygonScores
+from metrics.score import PRD, Estimate, ModeScores, Neighbours, PolygonScores
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -55,11 +56,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Side:
-    """Real or generated samples (uint8 NCHW or float points), features float32 (n, d), logits (n, C) or None."""
+    """Real or generated samples (uint8 NCHW or float points), features float32 (n, d), logits (n, C) or None.
+
+    `labels` int64 (n,) are what the samples are, or were asked to be, where that is known.
+    """
 
     samples: np.ndarray
     features: np.ndarray
     logits: np.ndarray | None
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,32 @@ class Comparison:
         assert self.settings.mixture is not None, "the judge refuses mode metrics without a mixture"
         centres, std = self.settings.mixture
         return mode_scores(self.fake.samples, centres=centres, std=std)
+
+    @cached_property
+    def by_class(self) -> dict[str, np.ndarray]:
+        """Both sides' features and labels, as the functions of `metrics.by_class` take them."""
+        real, fake = self.real, self.fake
+        assert real.labels is not None, "the judge refuses scores by class without labels"
+        assert fake.labels is not None
+        return {
+            "real": real.features,
+            "fake": fake.features,
+            "real_labels": real.labels,
+            "fake_labels": fake.labels,
+        }
+
+    @cached_property
+    def class_neighbours(self) -> tuple[Estimate, Estimate]:
+        """Precision and recall within each class."""
+        return class_neighbours(**self.by_class, k=self.settings.k)
+
+    def classified(self, side: Side) -> np.ndarray:
+        """The class int64 (n,) of each sample: its nearest mode where these are known, else its largest logit."""
+        if self.settings.mixture is not None:
+            return nearest_modes(side.samples, centres=self.settings.mixture[0])
+        assert side.logits is not None, "the judge refuses this metric for features without a classifier"
+        largest: np.ndarray = side.logits.argmax(axis=1)
+        return largest
 
     @cached_property
     def polygons(self) -> PolygonScores:

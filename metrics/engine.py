@@ -15,6 +15,7 @@ import numpy as np
 from ganbench.errors import UserError
 from metrics import features as feature_networks
 from metrics.arrays import Array, as_matrix, as_numpy, fingerprint
+from metrics.by_class import AGREEMENT, LEAST
 from metrics.catalogue import METRICS, Metric, metric
 from metrics.cautions import Situation, cautions
 from metrics.comparison import Comparison, KnownSide, NoStore, Settings, Side, Store
@@ -52,6 +53,7 @@ class Judge:
         polygons: the family that the images are drawn from, for the polygon metrics.
         train: the samples that the generator was trained on, shaped as `real`, for authpct and duplicates; part of
             the protocol, whatever the metrics.
+        labels: integers (n,), what the real samples are, for the metrics by class.
         store: keeps what is computed from `real` and `train` between judges.
 
     Attributes:
@@ -78,6 +80,7 @@ class Judge:
         mixture: Mixture | None = None,
         polygons: PolygonFamily | None = None,
         train: Array | None = None,
+        labels: Array | None = None,
         store: Store | None = None,
     ) -> None:
         _check_settings(k=k, splits=splits, kid_subsets=kid_subsets, kid_subset_size=kid_subset_size)
@@ -87,6 +90,7 @@ class Judge:
         centres = None if mixture is None else (as_matrix(mixture[0], "the mixture's centres"), float(mixture[1]))
         self._settings = Settings(k, splits, kid_subsets, kid_subset_size, seed, centres, polygons)
         self._given_train = train
+        self._labels = None if labels is None else _labels(labels, len(real), "real")
         self._rows = self._choose(metrics)
         self.metrics = tuple(row.name for row in self._rows)
         self._store = store or NoStore()
@@ -105,13 +109,26 @@ class Judge:
         """Sentences on what is easily misread in the scores so far, each once."""
         return tuple(self._warnings)
 
-    def score(self, fake: Array) -> dict[str, Score]:
+    def score(self, fake: Array, *, labels: Array | None = None) -> dict[str, Score]:
         """Every metric's score of the generated samples, shaped as the real ones.
 
-        A metric that fails has `value` None and a reason; the others are unaffected. Raises `UserError`
-        for samples of another dtype or shape than the real ones, or too few of them.
+        A metric that fails has `value` None and a reason; the others are unaffected.
+
+        Args:
+            fake: the generated samples.
+            labels: integers (n,), what they were asked to be, for the metrics by class.
+
+        Raises:
+            UserError: samples of another dtype or shape than the real ones, too few of them, or no labels.
         """
+        asked = next((row.name for row in self._rows if row.by_class), None)
+        if asked and labels is None:
+            raise UserError(
+                f"metric {asked!r} needs the labels of the generated samples: give labels=, or leave it out"
+            )
         side = self._side(fake, "generated", like=self._real.samples)
+        if labels is not None:
+            side = replace(side, labels=_labels(labels, len(side.samples), "generated"))
         broken = int((~np.isfinite(side.features).all(axis=1)).sum())
         if broken:
             reason = f"{broken} of {len(side.features)} generated samples have non-finite features"
@@ -159,7 +176,18 @@ class Judge:
             return "the family of polygons that the images are drawn from"
         if row.needs in ("train", "train features") and self._given_train is None:
             return "the training samples (train=)"
+        if row.by_class and self._labels is None:
+            return "the labels of a conditional generator's samples and of the real ones (labels=)"
+        if row.needs == "classifier" and self._labels is not None:
+            classes = len(np.unique(self._labels))
+            return None if classes == self._classes else f"a classifier of the data's {classes} classes"
         return None
+
+    @property
+    def _classes(self) -> int | None:
+        """How many classes the samples are told apart by: modes where these are known, else the classifier's."""
+        mixture = self._settings.mixture
+        return self._extractor.classes if mixture is None else len(mixture[0])
 
     def _known(self, values: Array, whose: Whose) -> KnownSide:
         """Real or training samples, whose features may be in the store."""
@@ -180,7 +208,8 @@ class Judge:
             return {"features": features} if logits is None else {"features": features, "logits": logits}
 
         arrays = self._store.fetch({**key, "what": "features"}, extract)
-        return KnownSide(samples, arrays["features"], arrays.get("logits"), key, self._store)
+        labels = self._labels if whose == "real" else None
+        return KnownSide(samples, arrays["features"], arrays.get("logits"), labels, key, self._store)
 
     def _side(self, values: Array, whose: Whose, like: np.ndarray) -> Side:
         samples = self._checked(values, whose, like)
@@ -241,6 +270,18 @@ class Judge:
             protocol["n_train"] = len(train)
         return protocol
 
+    @property
+    def class_protocol(self) -> dict[str, Any] | None:
+        """What the scores by class depend on besides, and no other; JSON-able. None: without labels."""
+        if self._labels is None:
+            return None
+        return {
+            "classes": len(np.unique(self._labels)),
+            "real_labels_sha256": fingerprint(self._labels),
+            "least_of_a_class": LEAST,
+            "classifier_agreement": AGREEMENT,
+        }
+
 
 def evaluate(
     *,
@@ -266,12 +307,23 @@ def _score(row: Metric, comparison: Comparison) -> Score:
         compute: Callable[[Comparison], float | Estimate] = getattr(importlib.import_module(module), function)
         with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the result, as a reason
             result = compute(comparison)
+            value, spread = _as_numbers(result)
     except Exception as error:  # whatever one metric stumbles over must not cost the others
         return Score(None, row.direction, reason=f"{type(error).__name__}: {error}")
-    value, spread = (result.value, result.std) if isinstance(result, Estimate) else (float(result), None)
     if not math.isfinite(value):
         return Score(None, row.direction, reason=f"the computation ended in {value}")
     return Score(value, row.direction, spread, None if spread is None else row.spread_over)
+
+
+def _as_numbers(result: float | Estimate) -> tuple[float, float | None]:
+    """Value and spread as plain floats: another package's metric may give numpy's or torch's numbers, or none at all.
+
+    A deviation that has overflowed is none.
+    """
+    if not isinstance(result, Estimate):
+        return float(result), None
+    spread = float(result.std)
+    return float(result.value), spread if math.isfinite(spread) else None
 
 
 def _samples(values: Array, kind: str, whose: str) -> np.ndarray:
@@ -286,6 +338,15 @@ def _samples(values: Array, kind: str, whose: str) -> np.ndarray:
     if len(samples) == 0:
         raise UserError(f"there are no {whose} samples: give some")
     return samples
+
+
+def _labels(values: Array, n: int, whose: str) -> np.ndarray:
+    labels = as_numpy(values)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"the labels of the {whose} samples are {labels.dtype} {labels.shape}: give one integer for each of the {n}"
+        )
+    return np.ascontiguousarray(labels, dtype=np.int64)
 
 
 def _check_settings(*, k: int, splits: int, kid_subsets: int, kid_subset_size: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Scores against a known mixture of equal Gaussians: the ring and the grid.
+"""How samples fall on modes that are known: equal Gaussians (the ring, the grid), or a classifier's classes.
 
 Srivastava et al. 2017, "VEEGAN" (arXiv:1705.07761); Lin et al. 2018, "PacGAN" (arXiv:1712.04086).
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from ganbench.errors import UserError
 from metrics.arrays import Array, as_matrix
-from metrics.score import ModeScores
+from metrics.score import ClassScores, ModeScores
 
 HIGH_QUALITY_SIGMAS = 3.0
 COVERED_SHARE = 0.1
@@ -32,14 +32,43 @@ def mode_scores(fake: Array, *, centres: Array, std: float) -> ModeScores:
     if not std > 0:
         raise UserError(f"std={std}: a mode's standard deviation is positive")
     n, modes = len(points), len(means)
-    squared = np.stack([((points - mean) ** 2).sum(axis=1) for mean in means], axis=1)
+    squared = _squared(points, means)
     nearest = squared.argmin(axis=1)
     good = squared.min(axis=1) <= (HIGH_QUALITY_SIGMAS * std) ** 2
     counts = np.bincount(nearest[good], minlength=modes)
     shares = np.bincount(nearest, minlength=modes) / n
+    return ModeScores(covered=_covered(counts, n), high_quality=float(good.mean()), kl=_to_uniform(shares))
+
+
+def nearest_modes(points: Array, *, centres: Array) -> np.ndarray:
+    """The number int64 (n,) of each point's nearest centre."""
+    nearest: np.ndarray = _squared(as_matrix(points, "points"), as_matrix(centres, "centres")).argmin(axis=1)
+    return nearest
+
+
+def class_scores(logits: Array) -> ClassScores:
+    """How samples fall on equally likely classes, by their classifier's logits (n, C).
+
+    A class is covered when at least a tenth of its fair share, n/(10·C), and at least one sample is given to it: with
+    few samples for many classes, not even a perfect generator covers all.
+
+    >>> import numpy as np
+    >>> class_scores(np.eye(4)[[0, 0, 1, 1]])
+    ClassScores(covered=2, kl=0.6931471805599453)
+    """
+    matrix = as_matrix(logits, "logits")
+    counts = np.bincount(matrix.argmax(axis=1), minlength=matrix.shape[1])
+    return ClassScores(covered=_covered(counts, len(matrix)), kl=_to_uniform(counts / len(matrix)))
+
+
+def _squared(points: np.ndarray, means: np.ndarray) -> np.ndarray:
+    return np.stack([((points - mean) ** 2).sum(axis=1) for mean in means], axis=1)
+
+
+def _covered(counts: np.ndarray, n: int) -> int:
+    return int((counts >= max(1.0, COVERED_SHARE * n / len(counts))).sum())
+
+
+def _to_uniform(shares: np.ndarray) -> float:
     occupied = shares[shares > 0]
-    return ModeScores(
-        covered=int((counts >= max(1.0, COVERED_SHARE * n / modes)).sum()),
-        high_quality=float(good.mean()),
-        kl=float((occupied * np.log(occupied * modes)).sum()),
-    )
+    return float((occupied * np.log(occupied * len(shares))).sum())

@@ -67,6 +67,14 @@ class ModeScores:
 
 
 @dataclass(frozen=True)
+class ClassScores:
+    """How samples fall on a classifier's classes: `covered` of all, and `kl` of their shares to uniform, in nats."""
+
+    covered: int
+    kl: float
+
+
+@dataclass(frozen=True)
 class PRD:
     """A precision–recall curve of distributions, from recall's end to precision's, and two summaries; all in [0, 1]."""
 

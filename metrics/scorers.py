@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from metrics import classifier, memorisation
+from metrics import by_class, classifier, memorisation
 from metrics import frechet as gaussians
 from metrics.comparison import Comparison
 from metrics.kernel import kernel_distance, kernel_distance_all
-from metrics.score import Estimate
+from metrics.modes import class_scores
+from metrics.score import ClassScores, Estimate
 
 KID_SUBSET_SIZE = 1000
 
@@ -115,6 +116,48 @@ def modes(comparison: Comparison) -> float:
 def high_quality(comparison: Comparison) -> float:
     """Share within 3σ of a mode."""
     return comparison.modes.high_quality
+
+
+def class_modes(comparison: Comparison) -> float:
+    """Number of classes covered."""
+    return float(_classes(comparison).covered)
+
+
+def class_kl(comparison: Comparison) -> float:
+    """Nats from uniform shares of the classes."""
+    return _classes(comparison).kl
+
+
+def _classes(comparison: Comparison) -> ClassScores:
+    logits = comparison.fake.logits
+    assert logits is not None, "the judge refuses this metric for features without a classifier"
+    return class_scores(logits)
+
+
+def intra_frechet(comparison: Comparison) -> Estimate:
+    """Class by class."""
+    return by_class.intra_frechet(**comparison.by_class)
+
+
+def class_precision(comparison: Comparison) -> Estimate:
+    """From the classes' neighbour passes."""
+    return comparison.class_neighbours[0]
+
+
+def class_recall(comparison: Comparison) -> Estimate:
+    """From the classes' neighbour passes."""
+    return comparison.class_neighbours[1]
+
+
+def label_accuracy(comparison: Comparison) -> float:
+    """By the features' classifier, or by the nearest mode."""
+    labels = comparison.by_class
+    return by_class.label_accuracy(
+        given=comparison.classified(comparison.fake),
+        labels=labels["fake_labels"],
+        real_given=comparison.classified(comparison.real),
+        real_labels=labels["real_labels"],
+    )
 
 
 def mode_kl(comparison: Comparison) -> float:

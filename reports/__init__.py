@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         probability_of_improvement,
         proportion,
     )
+    from reports.studies import Study, study
     from reports.terminal import to_text
 
 _HOME = {
@@ -44,6 +45,7 @@ _HOME = {
     "Proportion": "statistics",
     "Results": "results",
     "Search": "results",
+    "Study": "studies",
     "budget_curve": "statistics",
     "comparison": "ranking",
     "difference": "statistics",
@@ -56,6 +58,7 @@ _HOME = {
     "probability_of_improvement": "statistics",
     "proportion": "statistics",
     "records": "machine",
+    "study": "studies",
     "to_csv": "machine",
     "to_html": "html_tables",
     "to_json": "machine",
@@ -74,6 +77,7 @@ __all__ = [
     "Proportion",
     "Results",
     "Search",
+    "Study",
     "budget_curve",
     "comparison",
     "difference",
@@ -86,6 +90,7 @@ __all__ = [
     "probability_of_improvement",
     "proportion",
     "records",
+    "study",
     "to_csv",
     "to_html",
     "to_json",

@@ -138,6 +138,7 @@ def save(results: Results, report: Path) -> None:
         "commands": results.commands,
         "environment": results.environment,
         "search": {"rule": search.rule, "direction": search.direction} if search else None,
+        "study": results.study,
     }
     columns = [*TRIALS, *(name for name in OPTIONAL if name in results.trials)]
     frames = {"scores": results.scores[list(SCORES)], "trials": results.trials[columns]}

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from html import escape
 
 from reports.rows import Comparison
-from reports.tables import Line, Table, Text, failure_sentences, protocol_sentence, tables
+from reports.studies import Study, all_tables
+from reports.tables import Line, Table, Text, failure_sentences, protocol_sentence
 
 
-def to_html(comparison: Comparison, swatches: Mapping[str, str] | None = None) -> str:
+def to_html(comparison: Comparison, swatches: Mapping[str, str] | None = None, study: Study | None = None) -> str:
     """A fragment of headings, tables, notes and failures, without style; every name in it is escaped."""
     parts = [f"<h2>{escape(comparison.title)}</h2>"]
     for block in comparison.blocks:
         if len(comparison.blocks) > 1:
             parts.append(f"<h3>Protocol {escape(block.protocol_id)}</h3>")
-        for table in tables(block, comparison):
+        for table in all_tables(block, comparison, study):
             parts += [f"<h4>{escape(table.heading)}</h4>", table_html(table, swatches)]
             parts += [f"<p>{escape(note)}</p>" for note in [table.note] if note]
         parts.append(f"<p>{escape(protocol_sentence(block))}</p>")
@@ -29,22 +30,29 @@ def to_html(comparison: Comparison, swatches: Mapping[str, str] | None = None) -
 def table_html(table: Table, swatches: Mapping[str, str] | None = None) -> str:
     """One `<table>` whose class is the table's name.
 
-    Heads tell by `data-sort` ("text" or "number") how their column is sorted, cells by `data-value` by what ("" where
-    there is nothing), and rows by `data-recipe` whose they are. References have a `<tbody class="references">`.
+    Heads tell by `data-sort` how their column is sorted ("number" where any cell has a value, else "text"), cells by
+    `data-value` by what ("" where there is nothing), and rows by `data-recipe` whose they are. References have a
+    `<tbody class="references">`.
 
     Args:
         table: what it says.
         swatches: a colour, as CSS takes it, to be shown before each recipe's name.
     """
     heads = (
-        f'<th scope="col" data-sort="{"number" if place else "text"}">{_head(text)}</th>'
-        for place, text in enumerate(table.head)
+        f'<th scope="col" data-sort="{"number" if numeric else "text"}">{_head(text)}</th>'
+        for text, numeric in zip(table.head, _numeric(table), strict=True)
     )
     parts = [f'<table class="{table.name}">', "<thead><tr>", *heads, "</tr></thead>"]
     for lines, kind in ((table.rows, ""), (table.references, ' class="references"')):
         if lines:
             parts += [f"<tbody{kind}>", *(_row(line, swatches or {}) for line in lines), "</tbody>"]
     return "\n".join([*parts, "</table>"])
+
+
+def _numeric(table: Table) -> list[bool]:
+    """Of each column, whether it holds numbers; names never do."""
+    lines = (*table.rows, *table.references)
+    return [place > 0 and any(line[place].value is not None for line in lines) for place in range(len(table.head))]
 
 
 def _row(line: Line, swatches: Mapping[str, str]) -> str:

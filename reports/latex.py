@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
 
 from reports.rows import Block, Comparison
-from reports.tables import CHOSEN, Line, Table, Text, failure_sentences, protocol_sentence, tables
+from reports.studies import Study, all_tables
+from reports.tables import CHOSEN, Line, Table, Text, failure_sentences, protocol_sentence
 
 HEIGHT = 60
 """Lines in scriptsize under the caption on a page of a two-column article."""
@@ -24,16 +26,31 @@ FAILURES = 20
 """Failures that are told one by one."""
 
 
-def to_latex(comparison: Comparison) -> str:
+def to_latex(comparison: Comparison, study: Study | None = None) -> str:
     r"""`table*` environments to be `\input`: names stay text, and what is too large for a page goes on on the next."""
-    title = _escaped(comparison.title)
-    pages = [page for block in comparison.blocks for page in _pages(block, comparison)]
+    pages = [page for block in comparison.blocks for page in _pages(block, comparison, study)]
+    return _floats(comparison.title, pages)
+
+
+def tables_latex(title: str, tables: Iterable[Table], notes: Iterable[str] = ()) -> str:
+    """Other tables than a comparison's, with notes below them, likewise."""
+    paper = _Paper()
+    for table in tables:
+        for part in _narrow(table):
+            _put_table(paper, part)
+    for note in notes:
+        _put_note(paper, note)
+    return _floats(title, paper.pages)
+
+
+def _floats(title: str, pages: Sequence[Sequence[str]]) -> str:
+    caption = _escaped(title)
     floats = [
         "\n".join(
             [
                 "\\begin{table*}",
                 "\\centering\\scriptsize\\setlength{\\tabcolsep}{3pt}",
-                f"\\caption{{{title}{' (continued)' if number else ''}}}",
+                f"\\caption{{{caption}{' (continued)' if number else ''}}}",
                 *page,
                 "\\end{table*}",
             ]
@@ -67,10 +84,10 @@ class _Paper:
         self.left -= height
 
 
-def _pages(block: Block, comparison: Comparison) -> list[list[str]]:
+def _pages(block: Block, comparison: Comparison, study: Study | None) -> list[list[str]]:
     """All tables of a block, then its notes; under the first block's stand those of the comparison, too."""
     paper = _Paper()
-    for table in tables(block, comparison):
+    for table in all_tables(block, comparison, study):
         for part in _narrow(table):
             _put_table(paper, part)
         if table.note:
@@ -179,13 +196,27 @@ def _cell(cell: Text) -> str:
     return f"\\textbf{{{_escaped(cell.text)}}}" if cell.bold else _escaped(cell.text)
 
 
+_LOWER = (
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
+    "psi omega"
+)
+_UPPER = "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}",  # [ and * after a row's end would be read as its options
-    '"': "{''}", "`": "{`}", "±": r"$\pm$", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "—": "---", "–": "--", "…": r"\ldots{}", "×": r"$\times$", "†": r"\dag{}",
+    '"': "{''}", "`": "{`}", "±": r"$\pm$", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\to$",
+    "—": "---", "–": "--", "…": r"\ldots{}", "×": r"$\times$", "†": r"\dag{}", "‖": r"$\Vert$", "·": r"$\cdot$",
+    "√": r"$\surd$", "∞": r"$\infty$", "≤": r"$\le$", "≥": r"$\ge$", "≠": r"$\ne$", "≈": r"$\approx$", "÷": r"$\div$",
+    "∇": r"$\nabla$", "∂": r"$\partial$", "∈": r"$\in$", "∫": r"$\int$", "←": r"$\leftarrow$", "½": r"$\frac12$",
+    "ū": r"$\bar{u}$", "§": r"\S{}", "ᵀ": r"$^T$", "ᵏ": r"$^k$", "⁻": "$^-$",
+    **{c: f"$^{digit}$" for digit, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{c: f"$_{digit}$" for digit, c in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+    **{c: f"$\\{name}$" for c, name in zip("αβγδεζηθικλμνξπρστυφχψω", _LOWER.split(), strict=True)},
+    **{c: f"$\\{name}$" for c, name in zip("ΓΔΘΛΞΠΣΦΨΩ", _UPPER.split(), strict=True)},
 }  # fmt: skip
+_ACCENTS = {"\u0302": "hat", "\u0303": "tilde", "\u0304": "bar"}
+"""Marks that stand behind their letter."""
 
 
 def _escaped(text: str) -> str:
@@ -194,5 +225,11 @@ def _escaped(text: str) -> str:
     def known(c: str) -> bool:
         return c.isprintable() and (c.isascii() or ("À" <= c <= "ÿ" and c not in "ÐÞðþ÷"))
 
+    def written(c: str, accent: str = "") -> str:
+        if accent and c.isascii() and c.isalpha():
+            return f"$\\{_ACCENTS[accent]}{{{c}}}$"
+        return "".join(_LATEX.get(one, one if known(one) else f"\\texttt{{U+{ord(one):04X}}}") for one in c + accent)
+
     flat = " ".join(text.split())
-    return "".join(_LATEX.get(c, c if known(c) else f"\\texttt{{U+{ord(c):04X}}}") for c in flat)
+    pairs = re.findall(f"(.)([{''.join(_ACCENTS)}]?)", flat)
+    return "".join(written(*pair) for pair in pairs)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reports.published import published_fid
 from reports.rows import COSTS, Block, Cell, Comparison, Row
 from reports.statistics import Interval
+from reports.studies import Study
 from reports.tables import ENDINGS
 
 
@@ -46,16 +48,39 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def to_csv(comparison: Comparison) -> str:
     """`records` as CSV with a header line; floats in full, missing values empty."""
+    return _csv(records(comparison))
+
+
+def effects_csv(comparison: Comparison) -> str | None:
+    """Every effect on every score as CSV, one a row with its 95 % interval and Holm's p; None where there are none."""
+    rows = [
+        {"protocol_id": block.protocol_id, **row, **{name: " × ".join(row[name]) for name in ("factors", "levels")}}
+        for block in comparison.blocks
+        for row in _effect_rows(block)
+    ]
+    return _csv({name: value for name, value in row.items() if name != "seeds"} for row in rows) if rows else None
+
+
+def study_csv(study: Study | None) -> str | None:
+    """The lines of a study's tables as CSV; None where there are none."""
+    if study is None:
+        return None
+    return _csv({"protocol_id": part.scene.block.protocol_id, **row} for part in study.parts for row in part.records)
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     import pandas as pd
 
-    return pd.DataFrame(records(comparison), dtype=object).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def to_json(comparison: Comparison) -> str:
+def to_json(comparison: Comparison, study: Study | None = None) -> str:
     """The whole comparison: per protocol its rows with their scores, and the verdict, the notes and the failures.
 
     A missing number is null. A score has its mean over `n` training seeds, the ends of its 95 % interval, `best`,
     `ranks` (the range of ranks that it may have), its `difference` to the baseline, and `seeds`: each one's own score.
+    Of a factorial sweep, a protocol has `effects`: likewise, with `p` after Holm's correction. Of a sweep that was made
+    for a study, it has `study`: the lines of the study's tables.
     """
     from reports import verdict
 
@@ -72,6 +97,8 @@ def to_json(comparison: Comparison) -> str:
                     for metric in block.metrics
                 ],
                 "rows": [_row(row, block) for row in (*block.rows, *block.references)],
+                "effects": _effects(block),
+                "study": [row for part in study.of(block) for row in part.records] if study else None,
             }
             for block in comparison.blocks
         ],
@@ -108,6 +135,47 @@ def _row(row: Row, block: Block) -> dict[str, Any]:
         **{name: getattr(row, name) for name in COSTS},
         "published": {"fid": dict(published)} if published else {},
     }
+
+
+def _effects(block: Block) -> dict[str, Any] | None:
+    shown = block.effects
+    if shown is None:
+        return None
+    crossed = shown.crossing
+    return {
+        "refused": shown.refused,
+        "factors": [
+            {"name": factor.name, "levels": factor.levels, "along": factor.along}
+            for factor in (crossed.factors if crossed else ())
+        ],
+        "mixed": crossed.mixed if crossed else (),
+        "effects": list(_effect_rows(block)),
+        "lost": {
+            name: {str(seed): recipes for seed, recipes in seeds.items()} for name, seeds in shown.lost.items() if seeds
+        },
+    }
+
+
+def _effect_rows(block: Block) -> Iterator[dict[str, Any]]:
+    """One per effect and score."""
+    shown = block.effects
+    if shown is None:
+        return
+    for metric in block.metrics:
+        if metric.name not in shown.found:
+            continue
+        for contrast, effect in zip(shown.contrasts, shown.found[metric.name], strict=True):
+            yield {
+                "effect": contrast.label,
+                "order": contrast.order,
+                "factors": contrast.factors,
+                "levels": contrast.levels,
+                "metric": metric.name,
+                **_interval(effect.interval),
+                "p": effect.p,
+                "outcome": effect.outcome,
+                "seeds": {str(seed): value for seed, value in sorted(effect.by_seed.items())},
+            }
 
 
 def _counts(row: Row) -> dict[str, Any]:

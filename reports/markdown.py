@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 
 from reports.rows import Comparison
-from reports.tables import Table, Text, failure_sentences, protocol_sentence, tables
+from reports.studies import Study, all_tables
+from reports.tables import Table, Text, failure_sentences, protocol_sentence
 
 
-def to_markdown(comparison: Comparison) -> str:
+def to_markdown(comparison: Comparison, study: Study | None = None) -> str:
     """Tables with their notes and failures; names stay text."""
     parts = [f"## {escaped(comparison.title)}"]
     several = len(comparison.blocks) > 1
     for block in comparison.blocks:
         if several:
             parts.append(f"### Protocol {escaped(block.protocol_id)}")
-        for table in tables(block, comparison):
+        for table in all_tables(block, comparison, study):
             if table.name != "scores":
                 parts.append(f"{'#' * (3 + several)} {escaped(table.heading)}")
             parts.append(table_markdown(table))

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganbench.errors import unknown_name
+from reports.effects import Effects, effects
 from reports.ranks import outcome, rank_ranges, surely_better
 from reports.results import Results, Search
 from reports.rows import Block, Cell, Comparison, Failure, Metric, Row, Searched
 from reports.sentences import notes
+from reports.settings import settings
 from reports.statistics import FEWEST, difference, interval
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def comparison(results: Results, *, baseline: str | None = None) -> Comparison:
         for protocol_id, inside in members.items()
     )
     judged = tuple(_judged(block, baseline) for block in blocks)
+    if results.study == "effects":
+        judged = tuple(replace(block, effects=_effects(results, block)) for block in judged)
     search = results.search
     searched = _searched(search) if search else ()
     return Comparison(
@@ -172,8 +176,8 @@ def _searched(search: Search) -> tuple[Searched, ...]:
     for variant, trials in search.trials.groupby("variant", sort=False):
         done = trials[trials["status"] == "done"]
         chosen = done[done["chosen"].astype(bool)]
-        settings = None if chosen.empty else str(chosen.iloc[0]["settings"])
-        found.append(Searched(_counted(str(variant), trials, done), _mean(chosen["value"]), settings))
+        words = None if chosen.empty else str(chosen.iloc[0]["settings"])
+        found.append(Searched(_counted(str(variant), trials, done), _mean(chosen["value"]), words))
     return tuple(found)
 
 
@@ -264,6 +268,18 @@ def _judged_column(column: Mapping[str, Cell], metric: Metric, baseline: str | N
             told = outcome(change, lower_is_better=metric.lower_is_better, sure=bool(sure[i, base] or sure[base, i]))
             judged[recipe] = replace(judged[recipe], difference=change, against=told)
     return judged
+
+
+def _effects(results: Results, block: Block) -> Effects:
+    trials = results.trials[results.trials["trial"].isin(block.trials)]
+    planned = {str(recipe): set(map(int, seeds)) for recipe, seeds in trials.groupby("recipe")["seed"]}
+    recipes = [recipe for recipe in results.recipes if recipe in planned]
+    chosen = settings(results, recipes)
+    scores = {
+        metric.name: ({row.recipe: row.cells[metric.name].scores for row in block.rows}, metric.lower_is_better)
+        for metric in block.metrics
+    }
+    return effects(recipes, chosen.varied if chosen else {}, scores, planned)
 
 
 def _failures(trials: DataFrame, main: DataFrame) -> tuple[Failure, ...]:

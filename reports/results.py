@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ganbench.errors import UserError
+from ganbench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,6 +22,8 @@ TRIALS = (
 OPTIONAL = ("ensemble",)
 """Columns of trials that may be missing."""
 SEARCH = ("variant", "settings", "trial", "seed", "status", "reason", "problems", "value", "chosen")
+STUDIES = ("mode-dropping", "critic-loss", "sensitivity", "effects")
+"""What a sweep may be made to show beyond its comparison (`reports.studies`, `reports.effects`)."""
 CURVES = ("recipe", "trial", "seed", "images", "name", "value")
 
 
@@ -71,7 +73,8 @@ class Results:
             where it is not known) and, as an option, ensemble (with how many seeds, its own included, it was trained
             as one; NaN for alone). The order of recipes decides their colours.
         curves: recipe, trial, seed, images, name, value; name is a metric (scored on the selection split while
-            training), a loss ("loss/discriminator") or a sign of health ("health/gradient_generator").
+            training, with the EMA weights), a loss ("loss/discriminator") or a sign of health
+            ("health/gradient_generator").
         grids: sample grids; the last one of each trial is shown.
         protocols: protocol_id → what the protocol says (JSON-able).
         commands: shell lines that made these results.
@@ -79,6 +82,7 @@ class Results:
         gallery: pictures of the samples that are nearest to the training set, one a row, each beside its nearest
             training images.
         search: the trials that chose what is compared; None where all trials are compared.
+        study: what the sweep was made to show beyond its comparison, one of `STUDIES`, or None.
 
     Raises:
         UserError: a frame lacks columns, holds no trial, names a direction that is none, or has two trials of the
@@ -95,6 +99,7 @@ class Results:
     environment: dict[str, list[str]] = field(default_factory=dict)
     gallery: list[Grid] = field(default_factory=list)
     search: Search | None = None
+    study: str | None = None
 
     def __post_init__(self) -> None:
         for name, frame, columns in (
@@ -107,6 +112,8 @@ class Results:
                 raise UserError(f"the frame of {name} lacks the column(s) {', '.join(missing)}: add them")
         if self.trials.empty and self.search is None:
             raise UserError("there is nothing to report: no trial was found; train one or name another folder")
+        if self.study is not None and self.study not in STUDIES:
+            raise unknown_name("study", self.study, STUDIES)
         twice = self.trials[self.trials.duplicated(["recipe", "seed"])]
         for recipe, seed in zip(twice["recipe"], twice["seed"], strict=True):
             raise UserError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from reports.effects import Effects
 from reports.ranks import Outcome, Ranks
 from reports.statistics import Interval, Proportion, proportion
 
@@ -118,6 +120,8 @@ class Block:
     rows: tuple[Row, ...]
     references: tuple[Row, ...]
     trials: frozenset[str] = field(repr=False)
+    effects: Effects | None = None
+    """What the recipes' factors do to the scores; None where the results were not made to show it."""
 
     @property
     def shown(self) -> tuple[Row, ...]:
@@ -130,14 +134,18 @@ class Block:
         groups: dict[str, list[Row]] = {}
         for row in self.rows:
             groups.setdefault(row.variant, []).append(row)
-        return [_together(variant, rows) for variant, rows in groups.items() if len(rows) > 1]
+        return [
+            summed(f"{variant}, {len(rows)} recipes", rows, variant=variant)
+            for variant, rows in groups.items()
+            if len(rows) > 1
+        ]
 
 
-def _together(variant: str, rows: list[Row]) -> Row:
-    """The counts of several recipes' trials."""
+def summed(name: str, rows: Sequence[Row], *, variant: str = "") -> Row:
+    """The counts of several recipes' trials, under a name of their own."""
     counts = ("n", "trials", "failed", "diverged", "flagged", "pruned", "unfinished")
-    total = {name: sum(getattr(row, name) for row in rows) for name in counts}
-    return Row(f"{variant}, {len(rows)} recipes", "recipe", {}, variant=variant, **total)
+    total = {count: sum(getattr(row, count) for row in rows) for count in counts}
+    return Row(name, "recipe", {}, variant=variant, **total)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from reports.digits import between
+from reports.effects import Contrast, Effect, Effects
 from reports.rows import Block, Comparison, Metric, Row, Searched
-from reports.statistics import FEWEST
+from reports.statistics import FEWEST, Interval
 
 NAMED = 4
 """Recipes that a sentence names; of more it gives the number."""
@@ -14,7 +16,8 @@ NAMED = 4
 def verdict(result: Comparison) -> list[str]:
     """What the first block's first metric allows one to say, and how the trials ended: two or three sentences.
 
-    A baseline adds one on how the others compare with it, a search one on what it lost.
+    A baseline adds one on how the others compare with it, a search one on what it lost, and a factorial sweep says what
+    its factors do.
     """
     block = result.blocks[0]
     where = f" under protocol {block.protocol_id}" if len(result.blocks) > 1 else ""
@@ -25,6 +28,7 @@ def verdict(result: Comparison) -> list[str]:
             else ["No recipe has a score yet, so there is nothing to compare."]
         ),
         *(_against(result.baseline, block) if result.baseline is not None else []),
+        *(_effects(block.effects, block.metrics[0], where) if block.effects and block.metrics else []),
         *_endings([row for block in result.blocks for row in block.rows]),
         *_losses_of_search(result.searched),
     ]
@@ -92,6 +96,48 @@ def _against(baseline: str, block: Block) -> Iterator[str]:
     ]
     if parts:
         yield f"Compared with the baseline {baseline} by {metric.label}, {'; '.join(parts)}."
+
+
+def _effects(shown: Effects, metric: Metric, where: str) -> Iterator[str]:
+    """What the factors do to a score, and whether they change each other's effects."""
+    if shown.refused or metric.name not in shown.found:
+        reason = shown.refused or f"no training seed has a {metric.label} of every recipe"
+        yield f"The effects of single options cannot be told: {reason}."
+        return
+    pairs = list(zip(shown.contrasts, shown.found[metric.name], strict=True))
+    n, lost = len(pairs[0][1].by_seed), len(shown.lost[metric.name])
+    seeds = f"{n} of {n + lost} training seeds" if lost else f"{n} training seed{'s' * (n > 1)}"
+    if n < FEWEST:
+        yield f"With scores of all recipes in only {seeds}, the effects of single options have no interval."
+        return
+    mains = [pair for pair in pairs if pair[0].order == 1]
+    sure = [f"{_instead(one)} {_does(effect.interval, metric.label)}" for one, effect in mains if effect.sure]
+    unsure = [_instead(one) for one, effect in mains if not effect.sure]
+    over = f"Over {seeds}{where} and averaged over the other factors, "
+    if sure:
+        yield f"{over}{some(sure, 'effect')}."
+    if unsure:
+        yield f"{'Of' if sure else f'{over}of'} {some(unsure, 'level')} no effect is surely different from 0."
+    yield _interactions([pair for pair in pairs if pair[0].order > 1])
+
+
+def _interactions(pairs: list[tuple[Contrast, Effect]]) -> str:
+    sure = [f"{contrast.label} ({between(effect.interval)})" for contrast, effect in pairs if effect.sure]
+    if not sure:
+        return "No interaction is surely different from 0."
+    return f"Surely different from 0 of {len(pairs)} interactions: {some(sure, 'interaction')}."
+
+
+def _instead(contrast: Contrast) -> str:
+    """A main effect's level and what it is compared with."""
+    return f"{contrast.factors[0]}={contrast.levels[0]} instead of {contrast.firsts[0]}"
+
+
+def _does(effect: Interval, label: str) -> str:
+    """What an effect does to a score, by how much."""
+    if effect.point > 0 or effect.low is None or effect.high is None:
+        return f"raises {label} by {between(effect)}"
+    return f"lowers {label} by {between(Interval(-effect.high, -effect.point, -effect.low, effect.n))}"
 
 
 def _endings(rows: list[Row]) -> Iterator[str]:
@@ -206,3 +252,28 @@ def notes(
     if budgets and max(budgets) > 1.01 * min(budgets):
         said.append("The recipes were not shown the same number of images: this is not a comparison under one budget.")
     return tuple(said)
+
+
+def effect_notes(shown: Effects, scores: Mapping[str, str], n: int) -> Iterator[str]:
+    """What has to be said under a table of effects on `scores` (label → name), taken over `n` seeds at most."""
+    crossed = shown.crossing
+    assert crossed is not None, "there is a table of effects"
+    yield (
+        "a: x → y: the mean score with y less that with x, over all combinations of the other factors. a × b: by how "
+        "much the effect of the one grows as the other changes (a difference of differences), and so on. ±: half-width "
+        f"of the 95 % t interval over the effects in each of n = {n} training seeds, which all {len(crossed.places)} "
+        "recipes share. Bold: surely better. †: surely worse. Both are corrected (Holm) for the "
+        f"{len(shown.contrasts)} effects of the column."
+    )
+    alike: dict[tuple[tuple[int, tuple[str, ...]], ...], list[str]] = {}
+    for label, name in scores.items():
+        if lost := shown.lost[name]:
+            alike.setdefault(tuple(lost.items()), []).append(label)
+    for seeds, labels in alike.items():
+        told = "; ".join(f"{seed} (for want of {some(list(recipes))})" for seed, recipes in seeds)
+        yield f"In no effect on {some(labels, 'score')}, as some recipe has none of it: training seed {told}."
+    for factor in crossed.factors:
+        if factor.along:
+            yield f"An effect of {factor.name} is also that of {some(list(factor.along), 'option')}, which it decides."
+    if crossed.mixed:
+        yield f"Combinations of factors decide {some(list(crossed.mixed), 'option')}: no effect is free of them."

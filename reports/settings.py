@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,13 @@ class Settings:
 def settings(results: Results, recipes: Sequence[str]) -> Settings | None:
     """The settings of `recipes`, seeds apart; None where no configuration is known."""
     trials = results.trials[results.trials["recipe"].isin(recipes)]
+    return settings_of(zip(trials["recipe"], trials["config"], strict=True), recipes)
+
+
+def settings_of(trials: Iterable[tuple[str, object]], recipes: Sequence[str]) -> Settings | None:
+    """The same from each trial's recipe and configuration, a nested mapping where it is known."""
     found: dict[str, dict[str, dict[str, None]]] = {}
-    for recipe, config in zip(trials["recipe"], trials["config"], strict=True):
+    for recipe, config in trials:
         for name, value in _flat(config) if isinstance(config, Mapping) else ():
             if name != "seed":
                 found.setdefault(name, {}).setdefault(recipe, {})[value] = None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from reports.digits import decimals, number
+from reports.effects import Effect
 from reports.published import SOURCES, published_fid
-from reports.ranks import rank_text
-from reports.rows import Block, Cell, Comparison, Row, Searched
-from reports.statistics import Interval, Proportion
+from reports.ranks import Outcome, rank_text
+from reports.rows import Block, Cell, Comparison, Row, Searched, summed
+from reports.sentences import effect_notes
+from reports.statistics import FEWEST, Interval, Proportion
 
 MISSING = "—"
 CHOSEN = "chosen"
@@ -35,9 +37,11 @@ Line = tuple[Text, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a block: a head, a line per recipe that begins with its name, and lines that are not ranked."""
+    """One table: a head, a line per recipe that begins with its name, and lines that are not ranked."""
 
-    name: Literal["scores", "differences", "costs", "endings", "published", "search"]
+    name: Literal[
+        "scores", "differences", "costs", "endings", "published", "search", "errors", "study", "effects", "levels"
+    ]
     heading: str
     head: tuple[str, ...]
     rows: tuple[Line, ...]
@@ -50,6 +54,8 @@ def tables(block: Block, comparison: Comparison) -> list[Table]:
     found = (
         _scores(block),
         _differences(block, comparison.baseline),
+        _effects(block),
+        _levels(block),
         _costs(block),
         _endings(block),
         _search(comparison) if block is comparison.blocks[0] else None,
@@ -103,10 +109,54 @@ def _difference(cell: Cell) -> Text:
     value = cell.difference
     if value is None:
         return Text(MISSING)
+    return _change(value, cell.against, f" (n = {value.n})" if value.low is None else "")
+
+
+def _change(value: Interval, judged: Outcome | None, few: str) -> Text:
+    """With its sign, bold for better and marked for worse."""
     sign = "+" if value.point > 0 else ""
-    few = f" (n = {value.n})" if value.low is None else ""
-    worse = " †" if cell.against == "worse" else ""
-    return Text(f"{sign}{number(value)}{few}{worse}", value.point, cell.against == "better")
+    worse = " †" if judged == "worse" else ""
+    return Text(f"{sign}{number(value)}{few}{worse}", value.point, judged == "better")
+
+
+def _effects(block: Block) -> Table | None:
+    """What each factor does to each score, and each set of factors together; None where nothing was asked or known."""
+    shown = block.effects
+    if shown is None or shown.crossing is None or not shown.found:
+        return None
+    n = max(len(found[0].by_seed) for found in shown.found.values())
+    return Table(
+        name="effects",
+        heading="Effects of the factors",
+        head=("effect", *(metric.header for metric in block.metrics)),
+        rows=tuple(
+            (Text(contrast.label), *(_effect(shown.found.get(metric.name), place, n) for metric in block.metrics))
+            for place, contrast in enumerate(shown.contrasts)
+        ),
+        note=" ".join(effect_notes(shown, {metric.label: metric.name for metric in block.metrics}, n)),
+    )
+
+
+def _effect(found: Sequence[Effect] | None, place: int, n: int) -> Text:
+    if found is None:
+        return Text(MISSING)
+    one = found[place]
+    few = "" if one.interval.n == n >= FEWEST else f" (n = {one.interval.n})"
+    return _change(one.interval, one.outcome, few)
+
+
+def _levels(block: Block) -> Table | None:
+    """How the trials of each factor's levels ended; None where all went well, or there are no factors."""
+    crossed = block.effects.crossing if block.effects else None
+    if crossed is None:
+        return None
+    rows = [
+        summed(f"{factor.name}={level}", [row for row in block.rows if crossed.places[row.recipe][place] == number])
+        for place, factor in enumerate(crossed.factors)
+        for number, level in enumerate(factor.levels)
+    ]
+    kinds = [kind for kind in ENDINGS if any(getattr(row, kind) for row in rows)]
+    return _ended("levels", "How the trials of each level ended", "level", rows, kinds) if kinds else None
 
 
 def _costs(block: Block) -> Table:
@@ -153,13 +203,13 @@ def _search(comparison: Comparison) -> Table | None:
 
 
 def _choice(found: Searched) -> Line:
-    value = MISSING if found.best is None else f"{found.best:.{_decimals(found.best, 4)}f}".replace("-", "−")
+    value = MISSING if found.best is None else f"{found.best:.{decimals(found.best, 4)}f}".replace("-", "−")
     settings = MISSING if found.chosen is None else found.chosen or "its only configuration"
     return (Text(value, found.best), Text(settings))
 
 
 def _ended(
-    name: Literal["endings", "search"], heading: str, whose: str, rows: Sequence[Row], kinds: Sequence[str]
+    name: Literal["endings", "search", "levels"], heading: str, whose: str, rows: Sequence[Row], kinds: Sequence[str]
 ) -> Table:
     """How the trials of some rows ended, by `kinds` of ends."""
     failing = any(row.failures and row.failures.k for row in rows)
@@ -259,22 +309,21 @@ def _score(cell: Cell, n: int) -> Text:
     return Text(number(value) + (f" (n = {value.n})" if value.n != n else ""), value.point, cell.best)
 
 
-def number(value: Interval) -> str:
-    """The mean with as many decimals as its interval's width allows, and half that width."""
-    half = value.half_width
-    decimals = _decimals(value.point, 4) if not half else _decimals(half, 2)
-    text = f"{value.point:.{decimals}f}"
-    if half is not None:
-        text += f" ± {half:.{decimals}f}" if half else " ± 0"
-    return text.replace("-", "−")
-
-
 def _rate(failures: Proportion | None) -> Text:
     """k/n with the interval in whole per cents."""
     if failures is None:
         return Text(MISSING)
-    interval = f"{100 * failures.low:.0f}–{100 * failures.high:.0f} %"
-    return Text(f"{failures.k}/{failures.n} ({interval})", failures.share)
+    return Text(share(failures), failures.share)
+
+
+def share(value: Proportion) -> str:
+    """So many of how many, and Wilson's interval.
+
+    >>> from reports.statistics import proportion
+    >>> share(proportion(0, 5))
+    '0/5 (0–43 %)'
+    """
+    return f"{value.k}/{value.n} ({100 * value.low:.0f}–{100 * value.high:.0f} %)"
 
 
 def _runs(numbers: Iterable[int]) -> str:
@@ -292,17 +341,12 @@ def _runs(numbers: Iterable[int]) -> str:
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-def _decimals(value: float, digits: int) -> int:
-    """Decimals that show `digits` significant digits of `value`, at most 6."""
-    return 0 if value == 0 else min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
-
-
 def _count(value: float | None) -> str:
     return MISSING if value is None else f"{round(value):,}"
 
 
 def _seconds(value: float) -> str:
-    return f"{value:,.{_decimals(value, 2)}f}"
+    return f"{value:,.{decimals(value, 2)}f}"
 
 
 def _spaced(name: str) -> str:

@@ -8,8 +8,9 @@ from reports.rows import Comparison
 from reports.sentences import verdict
 from reports.tables import CHOSEN, Table, tables
 
-SHOWN = ("scores", "differences", "endings", "search")
-"""Tables that a terminal shows; the others are in the report."""
+SHOWN = ("scores", "differences", "effects", "endings", "levels", "search")
+HEADED = ("differences", "effects", "levels", "search")
+"""Tables that a terminal shows (the others are in the report), and those that need their heading."""
 
 
 def to_text(comparison: Comparison, *, width: int | None = None) -> str:
@@ -24,7 +25,7 @@ def to_text(comparison: Comparison, *, width: int | None = None) -> str:
         metrics = {metric.header for metric in block.metrics}
         for table in tables(block, comparison):
             if table.name in SHOWN:
-                parts += [table.heading] if table.name in ("differences", "search") else []
+                parts += [table.heading] if table.name in HEADED else []
                 places = [place for place, head in enumerate(table.head) if head in metrics]
                 parts.append(_fitted(_words(table), places, width))
     return "\n\n".join(parts) + "\n"

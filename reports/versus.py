@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ganbench.errors import UserError, unknown_name
+from reports.digits import number
 from reports.markdown import escaped, table_markdown
 from reports.ranking import final_scores
 from reports.ranks import Outcome, outcome
@@ -21,7 +22,7 @@ from reports.results import Results
 from reports.rows import Metric
 from reports.sentences import some
 from reports.statistics import FEWEST, Interval, difference, difference_p, holm, interval
-from reports.tables import MISSING, Table, Text, number, protocol_words
+from reports.tables import MISSING, Table, Text, protocol_words
 
 CONFIDENCE = 0.95
 

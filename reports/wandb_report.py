@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import to_markdown, verdict
+from reports import study, to_markdown, verdict
 from reports.figures import recipe_styles
 from reports.results import Results
 from reports.rows import Block, Comparison, Metric
@@ -186,7 +186,7 @@ class _Story:
         for sentence in verdict(self.compared):
             yield wr.P(sentence)
         yield wr.H1("Scores")
-        yield wr.MarkdownBlock(to_markdown(self.compared))
+        yield wr.MarkdownBlock(to_markdown(self.compared, study(self.results, self.compared)))
         for block in self.compared.blocks:
             under = f" under protocol {block.protocol_id}" if several else ""
             yield from self._score_blocks(block, under)

@@ -1,7 +1,8 @@
 """The variants' curves on their pages: `python docs/variants/curves.py runs/quickstart runs/modes`.
 
 Reads the folders of the two shipped sweeps and writes NAME.png beside this file for each variant that they hold: FID on
-the digits, high-quality share on the ring of eight Gaussians, and the samples of seed 0 at the end.
+the digits, high-quality share on the ring of eight Gaussians, and its first seed's samples at the end. The second may
+be left out: `python docs/variants/curves.py runs/further`.
 """
 
 from __future__ import annotations
@@ -30,18 +31,19 @@ GRID = 4
 """Rows and columns of samples."""
 
 
-def main(digits: Path, ring: Path, folder: Path) -> list[Path]:
+def main(digits: Path, ring: Path | None, folder: Path) -> list[Path]:
     """Write every variant's picture to `folder`; returns their paths."""
-    images, points = collect([digits]), collect([ring])
-    fid, quality = table(images, "fid"), table(points, "high_quality")
+    images, points = collect([digits]), collect([ring]) if ring else None
+    fid, quality = table(images, "fid"), table(points, "high_quality") if points else None
+    with_points = set(points.trials["variant"]) if points else set()
     written = []
     for variant in sorted(set(images.trials["variant"])):
-        on_ring = variant in set(points.trials["variant"])
+        on_ring = variant in with_points
         with canvas(8.0 if on_ring else 5.2, 2.5) as figure:
             ratios = [2, 2, 1.7] if on_ring else [2, 1.7]
             axes = list(figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0])
             curves(axes.pop(0), fid, variant, "FID (digits) ↓", logarithmic=True)
-            if on_ring:
+            if quality is not None and on_ring:
                 curves(axes.pop(0), quality, variant, "high-quality share (ring8) ↑", logarithmic=False)
             samples(axes.pop(0), images, variant)
             drawing = finish(figure, variant, title=variant, caption="", data=fid)
@@ -73,18 +75,19 @@ def curves(axes: Axes, scores: DataFrame, variant: str, label: str, *, logarithm
 
 
 def samples(axes: Axes, results: Results, variant: str) -> None:
-    """The first samples of the last grid of seed 0."""
-    grids = [grid for grid in results.grids if grid.recipe == variant and grid.seed == 0]
-    last = max(grids, key=lambda grid: grid.images)
+    """The first samples of the first seed's last grid."""
+    grids = [grid for grid in results.grids if grid.recipe == variant]
+    last = max(grids, key=lambda grid: (-grid.seed, grid.images))
     pixels = np.asarray(Image.open(last.path).convert("L"))
     side = pixels.shape[1] // 8 * GRID  # a grid has eight columns
     axes.imshow(pixels[:side, :side], cmap="gray", interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(f"seed 0 at {last.images:,}")
+    axes.set_title(f"seed {last.seed} at {last.images:,}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: curves.py QUICKSTART MODES")
-    for picture in main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).parent):
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: curves.py QUICKSTART [MODES]")
+    modes = Path(sys.argv[2]) if len(sys.argv) == 3 else None
+    for picture in main(Path(sys.argv[1]), modes, Path(__file__).parent):
         print(picture)

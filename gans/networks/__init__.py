@@ -7,7 +7,8 @@ The generator maps (B, latent_dim) standard normal floats to (B, *shape): images
 discriminator maps (B, *shape) to logits (B,).
 
 Where several processes share a batch, batch normalisation is taken over all of it (gans/shards.py). Another layer that
-mixes a discriminator's samples, by i modulo B/n for groups of n, says so with a class attribute `shard_group = n`.
+mixes a discriminator's samples, by i modulo B/n for groups of n, says so with a class attribute `shard_group = n`; 0 is
+the whole batch, which cannot be shared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ganbench.errors import UserError
 from ganbench.registry import Entry, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import nn
 
@@ -45,6 +46,12 @@ NETWORKS = Registry(
             "Miyato et al. 2018, 1802.05957, tables 4 to 6; Gulrajani et al. 2017, 1704.00028, appendix C",
         ),
         Entry(
+            "autoencoder",
+            "gans.networks.autoencoder:build",
+            "BEGAN's: the critic reconstructs images",
+            "Berthelot et al. 2017, 1703.10717",
+        ),
+        Entry(
             "progressive",
             "gans.networks.progressive:build",
             "grows with the images, from 4×4 by doubling",
@@ -53,7 +60,7 @@ NETWORKS = Registry(
     ],
 )
 
-_OF_IMAGES = ("dcgan", "sndcgan", "resnet", "progressive")
+_OF_IMAGES = ("dcgan", "sndcgan", "resnet", "autoencoder", "progressive")
 
 SIZES = tuple(sorted(base * 2**k for base in (4, 5, 6, 7) for k in range(1, 9) if base * 2**k <= 1024))
 """Sides of the images that our own networks draw: 4, 5, 6 or 7, doubled up to 1024."""
@@ -61,17 +68,25 @@ SIZES = tuple(sorted(base * 2**k for base in (4, 5, 6, 7) for k in range(1, 9) i
 MAX_CHANNELS = 512
 
 
-def networks(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def networks(recipe: Recipe, shape: tuple[int, ...], classes: int = 0) -> tuple[nn.Module, nn.Module]:
     """A freshly initialised generator and discriminator; initial weights come from torch's global generator.
 
     Args:
         recipe: names the pair (`network`; "auto": mlp for points, dcgan for images) and its widths, depth and latent.
         shape: (C, H, W) of the images or (D,) of the points.
+        classes: how many the samples have, for a recipe with a condition; see `gans.networks.conditional`.
 
     Raises:
-        UserError: an unknown name, or a shape which the network does not fit.
+        UserError: an unknown name, or a shape or a condition which the network does not fit.
     """
-    generator, discriminator = NETWORKS.load(_resolved(recipe.network, shape))(recipe, shape)
+    build = NETWORKS.load(_resolved(recipe.network, shape))
+    check_options(recipe, shape)
+    if recipe.condition == "none":
+        generator, discriminator = build(recipe, shape)
+    else:
+        from gans.networks.conditional import conditional
+
+        generator, discriminator = conditional(build, recipe, shape, classes)
     return generator, discriminator
 
 
@@ -82,6 +97,54 @@ def check_shape(network: str, shape: tuple[int, ...]) -> None:
         point_dimensions(shape)
     elif name in _OF_IMAGES:
         image_side(name, shape)
+
+
+def check_options(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Refuse, as a `UserError`, an option that our own network for such samples has no place for; needs no torch."""
+    name = _resolved(recipe.network, shape)
+    if name == "mlp" and recipe.critic_norm == "batch":
+        raise UserError("gan.critic_norm=batch: the network of points has no batch normalisation; give auto")
+    if recipe.attention is None or name not in ("mlp", *_OF_IMAGES):
+        return
+    if name == "mlp":
+        raise UserError(
+            f"gan.attention={recipe.attention}: points have no feature maps to look over; give gan.attention=null"
+        )
+    sides = doublings(image_side(name, shape))
+    attended(recipe, [side for side in sides if name != "progressive" or side >= recipe.start_size])
+    if name == "resnet" and sides[-1] <= FLAT:
+        attended(recipe, [sides[-1] // 2**halvings for halvings in range(1, flat_halvings(sides[-1]) + 1)])
+
+
+def attended(recipe: Recipe, sides: Iterable[int]) -> int | None:
+    """The largest of a player's feature maps' sides that the recipe's attention takes; None: it asks for none.
+
+    >>> from gans.recipe import Recipe
+    >>> attended(Recipe(attention=16), [4, 8, 16, 32]), attended(Recipe(attention=16), [7, 14, 28])
+    (16, 14)
+
+    Raises:
+        UserError: all are larger.
+    """
+    if recipe.attention is None:
+        return None
+    sides = list(sides)
+    fitting = [side for side in sides if side <= recipe.attention]
+    if not fitting:
+        raise UserError(
+            f"gan.attention={recipe.attention} is less than the side of the smallest feature maps of network "
+            f"{recipe.network}: give {min(sides)} or more, or null"
+        )
+    return max(fitting)
+
+
+FLAT = 32
+"""The largest side of images whose feature maps all have as many channels in a ResNet."""
+
+
+def flat_halvings(side: int) -> int:
+    """How often the critic of a ResNet for images of up to `FLAT` pixels halves their side."""
+    return min(2, len(doublings(side)) - 1)
 
 
 def _resolved(network: str, shape: tuple[int, ...]) -> str:
@@ -100,7 +163,8 @@ def point_dimensions(shape: tuple[int, ...]) -> int:
 def image_side(network: str, shape: tuple[int, ...]) -> int:
     """The side of square images of a `shape` (C, H, W) that fits; raises `UserError` for any other shape."""
     if len(shape) != 3:
-        raise UserError(f"network {network} draws images, not points: choose gan.network=mlp")
+        remedy = "data of images, or another gan" if network == "autoencoder" else "gan.network=mlp"
+        raise UserError(f"network {network} draws images, not points: choose {remedy}")
     _, height, width = shape
     if height == width and height in SIZES:
         return height
@@ -158,6 +222,6 @@ def batch_norm_allowed(recipe: Recipe) -> bool:
     """Whether the discriminator may mix a batch's samples: not where its slope at each sample is what is constrained.
 
     A gradient penalty on a batch-normalised critic penalises the wrong quantity, a clipped γ squeezes its features to
-    nothing and spectral normalisation no longer bounds it.
+    nothing and spectral normalisation no longer bounds it. `gan.critic_norm` says it where nothing is constrained.
     """
-    return recipe.constraint == "none" and recipe.objective != "wasserstein"
+    return recipe.critic_norm != "none" and recipe.constraint == "none"

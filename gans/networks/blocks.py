@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad, relu
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, embedding, interpolate, pad, relu
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +76,35 @@ def _shifted_sum(kernel: Tensor) -> Tensor:
     return rows[..., 1:] + rows[..., :-1]
 
 
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation with a scale and a shift for each class (Dumoulin et al. 2017; de Vries et al. 2017).
+
+    Args:
+        norm: the normalisation in whose place it stands, and whose scale and shift every class starts with.
+        classes: K.
+    """
+
+    takes_labels = True
+
+    def __init__(self, norm: nn.BatchNorm2d, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, affine=False)
+        # parameters, not embeddings: a generator's spectral normalisation leaves them as it leaves any scale
+        self.scale = nn.Parameter(norm.weight.detach().repeat(classes, 1))
+        self.shift = nn.Parameter(norm.bias.detach().repeat(classes, 1))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """(B, C, H, W) and (B,) → the same shape as x; statistics over the batch of all classes."""
+        scale, shift = (embedding(labels, table)[:, :, None, None] for table in (self.scale, self.shift))
+        return torch.addcmul(shift, self.norm(x), scale)
+
+
+def with_labels(layer: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+    """What the layer makes of x, and of the labels if it takes them (it then says `takes_labels`)."""
+    out: Tensor = layer(x, labels) if getattr(layer, "takes_labels", False) else layer(x)
+    return out
+
+
 class ResBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut: (B, inputs, H, W) → (B, outputs, H', W').
 
@@ -116,10 +146,15 @@ class ResBlock(nn.Module):
             self.shortcut = nn.Conv2d(inputs, outputs, 1)
             glorot_weights(self.shortcut)
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def takes_labels(self) -> bool:
+        """Whether its normalisations are conditional."""
+        return any(isinstance(norm, ConditionalBatchNorm2d) for norm in (self.norm1, self.norm2))
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The sum of both ways."""
-        inner: Tensor = x if self.image else relu(self.norm1(x))
-        inner = self.conv2(relu(self.norm2(self.conv1(inner))))
+        inner: Tensor = x if self.image else relu(with_labels(self.norm1, x, labels))
+        inner = self.conv2(relu(with_labels(self.norm2, self.conv1(inner), labels)))
         if self.resize == "down":
             x = avg_pool2d(x, 2)
         if self.shortcut is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from gans.networks import generator_width, point_dimensions
+from gans.networks.minibatch import variety
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +21,17 @@ def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]
     Raises `UserError` unless `shape` is (D,).
     """
     dimensions = point_dimensions(shape)
-    generator = _layers(
-        recipe.depth, generator_width(recipe), recipe.latent_dim, dimensions, lambda: nn.ReLU(inplace=True)
-    )
-    discriminator = _layers(recipe.depth, recipe.width, dimensions, 1, lambda: nn.LeakyReLU(0.2, inplace=True))
-    return nn.Sequential(*generator), nn.Sequential(*discriminator, nn.Flatten(0))
+    generator = _hidden(recipe.depth, generator_width(recipe), recipe.latent_dim, lambda: nn.ReLU(inplace=True))
+    to_point = nn.Linear(generator_width(recipe), dimensions)
+    discriminator = _hidden(recipe.depth, recipe.width, dimensions, lambda: nn.LeakyReLU(0.2, inplace=True))
+    told, features = variety(recipe, recipe.width)
+    to_logit = nn.Linear(features, 1)
+    return nn.Sequential(*generator, to_point), nn.Sequential(*discriminator, *told, to_logit, nn.Flatten(0))
 
 
-def _layers(depth: int, width: int, inputs: int, outputs: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
+def _hidden(depth: int, width: int, inputs: int, activation: Callable[[], nn.Module]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Linear(inputs, width), activation()]
         inputs = width
-    return [*layers, nn.Linear(inputs, outputs)]
+    return layers

@@ -17,7 +17,7 @@ be larger than 4×4, as it must be where 4 does not double into the images' side
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, linear
 
 from gans.growth import sizes
 from gans.networks import doubled_widths, image_side
+from gans.networks.attention import attention
+from gans.networks.minibatch import MinibatchStddev, variety, wide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,13 +45,20 @@ def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[Generator, Discrimina
     """
     side = image_side("progressive", shape)
     generator_widths, widths = doubled_widths(recipe, sizes(recipe.start_size, side), side)
-    discriminator = Discriminator(shape[0], widths)
-    if recipe.constraint == "spectral-norm":
-        # σ(W) then takes the place of He's constant; dividing by the one and by the other lets the logits vanish.
-        for layer in discriminator.modules():
-            if isinstance(layer, EqualizedConv2d | EqualizedLinear):
-                layer.scale = 1.0
-    return Generator(recipe.latent_dim, shape[0], generator_widths), discriminator
+    discriminator = Discriminator(recipe, shape[0], widths)
+    generator = Generator(recipe, shape[0], generator_widths)
+    if "spectral-norm" in recipe.constraint:
+        _unscale(discriminator)
+    if recipe.spectral_generator:
+        _unscale(generator)
+    return generator, discriminator
+
+
+def _unscale(network: nn.Module) -> None:
+    """Let σ(W) take the place of He's constant: dividing by the one and by the other lets the numbers vanish."""
+    for layer in network.modules():
+        if isinstance(layer, EqualizedConv2d | EqualizedLinear):
+            layer.scale = 1.0
 
 
 class EqualizedConv2d(nn.Conv2d):
@@ -111,14 +120,15 @@ class Generator(_Growing):
     """(B, latent_dim) → (B, C, size, size), unbounded.
 
     Args:
-        latent_dim: dimensions of the latent.
+        recipe: has the latent's dimensions and the attention.
         image_channels: C.
         widths: channels by side, from the smallest to the full one.
     """
 
-    def __init__(self, latent_dim: int, image_channels: int, widths: dict[int, int]) -> None:
+    def __init__(self, recipe: Recipe, image_channels: int, widths: dict[int, int]) -> None:
         super().__init__(list(widths))
-        start = self.sides[0]
+        start, latent_dim = self.sides[0], recipe.latent_dim
+        look = attention(recipe, widths)
         self.base = nn.Sequential(
             PixelNorm(),
             # The paper counts this layer as a convolution of the latent: its fan-in has the kernel's area in it.
@@ -127,6 +137,7 @@ class Generator(_Growing):
             nn.LeakyReLU(0.2, inplace=True),
             PixelNorm(),
             *_generator_layer(widths[start], widths[start]),
+            *look[start],
         )
         self.blocks = nn.ModuleDict(
             {
@@ -134,6 +145,7 @@ class Generator(_Growing):
                     nn.Upsample(scale_factor=2),
                     *_generator_layer(widths[side // 2], widths[side]),
                     *_generator_layer(widths[side], widths[side]),
+                    *look[side],
                 )
                 for side in self.sides[1:]
             }
@@ -159,13 +171,17 @@ class Discriminator(_Growing):
     """(B, C, size, size) → logits (B,). The batch's spread reaches the last block, so that a collapse can be seen.
 
     Args:
+        recipe: says whether it does, and has the attention.
         image_channels: C.
         widths: channels by side, from the smallest to the full one.
     """
 
-    def __init__(self, image_channels: int, widths: dict[int, int]) -> None:
+    def __init__(self, recipe: Recipe, image_channels: int, widths: dict[int, int]) -> None:
         super().__init__(list(widths))
         start = self.sides[0]
+        look = attention(recipe, widths)
+        spread = [MinibatchStddev()] if recipe.minibatch in ("auto", "stddev") else []
+        told, features = variety(recipe, widths[start]) if recipe.minibatch == "discrimination" else ([], widths[start])
         self.from_image = nn.ModuleDict(
             {
                 str(side): nn.Sequential(EqualizedConv2d(image_channels, width, 1), nn.LeakyReLU(0.2, inplace=True))
@@ -175,6 +191,7 @@ class Discriminator(_Growing):
         self.blocks = nn.ModuleDict(
             {
                 str(side): nn.Sequential(
+                    *look[side],
                     EqualizedConv2d(widths[side], widths[side], 3, padding=1),
                     nn.LeakyReLU(0.2, inplace=True),
                     EqualizedConv2d(widths[side], widths[side // 2], 3, padding=1),
@@ -185,13 +202,15 @@ class Discriminator(_Growing):
             }
         )
         self.head = nn.Sequential(
-            MinibatchStddev(),
-            EqualizedConv2d(widths[start] + 1, widths[start], 3, padding=1),
+            *look[start],
+            *spread,
+            EqualizedConv2d(widths[start] + len(spread), widths[start], 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Flatten(1),
             EqualizedLinear(widths[start] * start**2, widths[start]),
             nn.LeakyReLU(0.2, inplace=True),
-            EqualizedLinear(widths[start], 1, gain=1.0),
+            *told,
+            EqualizedLinear(features, 1, gain=1.0),
             nn.Flatten(0),
         )
 
@@ -211,33 +230,7 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Unit mean square over dimension 1."""
-        return x * torch.rsqrt(_wide(x).square().mean(1, keepdim=True) + _EPS).to(x.dtype)
-
-
-class MinibatchStddev(nn.Module):
-    """Appends one map: the standard deviation over a group of samples, averaged over features and pixels (§3).
-
-    Groups have 4 samples as in the authors' code; a batch that 4 does not divide is one group.
-    """
-
-    shard_group: ClassVar[int] = 4
-    """Samples that stay together when several processes share a batch (gans/shards.py)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C+1, H, W)."""
-        batch, features, height, width = x.shape
-        group = self.shard_group if batch % self.shard_group == 0 else batch
-        groups = _wide(x).view(group, batch // group, features, height, width)
-        # Spelled out: var() over the outermost dimension is many times slower on a CPU, a tenth of the whole step.
-        variance = (groups - groups.mean(0)).square().mean(0)
-        # The ε under the root keeps first and second derivatives finite where all samples agree.
-        deviation = (variance + _EPS).sqrt().mean((1, 2, 3)).to(x.dtype)
-        return torch.cat([x, deviation.repeat(group).view(batch, 1, 1, 1).expand(-1, -1, height, width)], 1)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """In float32 where it has 16 bits, which large squares and ε do not fit."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+        return x * torch.rsqrt(wide(x).square().mean(1, keepdim=True) + _EPS).to(x.dtype)
 
 
 def _generator_layer(inputs: int, outputs: int) -> list[nn.Module]:

@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from gans.networks import batch_norm_allowed, channels, doublings, generator_width, image_side
+from gans.networks import FLAT, batch_norm_allowed, channels, doublings, flat_halvings, generator_width, image_side
+from gans.networks.attention import attention
 from gans.networks.blocks import ResBlock, from_latent, glorot_weights
+from gans.networks.minibatch import variety
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gans.recipe import Recipe
-
-_FLAT = 32
-"""The largest side of images whose feature maps all have as many channels."""
 
 
 def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -38,10 +37,8 @@ def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]
     """
     side = image_side("resnet", shape)
     return (
-        _generator(recipe.latent_dim, _generator_widths(recipe, side), shape[0]),
-        _discriminator(
-            shape[0], _discriminator_blocks(recipe, side), batch_norm=batch_norm_allowed(recipe), pooling=recipe.pooling
-        ),
+        _generator(recipe, _generator_widths(recipe, side), shape[0]),
+        _discriminator(recipe, shape[0], side),
     )
 
 
@@ -49,7 +46,7 @@ def _generator_widths(recipe: Recipe, side: int) -> dict[int, int]:
     """Channels by the feature maps' side, from the smallest to the image's own."""
     width = generator_width(recipe)
     most = recipe.max_width or 16 * width
-    if side <= _FLAT:
+    if side <= FLAT:
         return dict.fromkeys(doublings(side), min(4 * width, most))
     return {at: channels(width, side, at, most) for at in doublings(side)}
 
@@ -61,21 +58,26 @@ def _discriminator_blocks(recipe: Recipe, side: int) -> list[tuple[int, bool]]:
     (512, True), (1024, False)], both of width 64.
     """
     most = recipe.max_width or 16 * recipe.width
-    if side <= _FLAT:
-        halvings = min(2, len(doublings(side)) - 1)
+    if side <= FLAT:
+        halvings = flat_halvings(side)
         return [(min(2 * recipe.width, most), i < halvings) for i in range(4)]
     base, *larger = doublings(side)
     halvings = len(larger) + (base == 6)  # of 4 to 7, 6 alone has a half that is worth a convolution, 3
     return [(min(recipe.width * 2**i, most), i < halvings) for i in range(halvings + 1)]
 
 
-def _generator(latent_dim: int, widths: dict[int, int], image_channels: int) -> nn.Sequential:
+def _generator(recipe: Recipe, widths: dict[int, int], image_channels: int) -> nn.Sequential:
     base, *_ = widths
     *_, last = widths.values()
+    look = attention(recipe, widths)
     to_image = nn.Conv2d(last, image_channels, 3, padding=1)
     layers = [
-        *from_latent(latent_dim, widths[base], base),
-        *(ResBlock(before, after, after, resize="up", batch_norm=True) for before, after in pairwise(widths.values())),
+        *from_latent(recipe.latent_dim, widths[base], base),
+        *look[base],
+    ]
+    for before, after in pairwise(widths):
+        layers += [ResBlock(widths[before], widths[after], widths[after], resize="up", batch_norm=True), *look[after]]
+    layers += [
         nn.BatchNorm2d(last),
         nn.ReLU(inplace=True),
         to_image,
@@ -86,9 +88,9 @@ def _generator(latent_dim: int, widths: dict[int, int], image_channels: int) -> 
     return nn.Sequential(*layers)
 
 
-def _discriminator(
-    image_channels: int, blocks: list[tuple[int, bool]], *, batch_norm: bool, pooling: Literal["sum", "mean"]
-) -> nn.Sequential:
+def _discriminator(recipe: Recipe, image_channels: int, side: int) -> nn.Sequential:
+    batch_norm, blocks = batch_norm_allowed(recipe), _discriminator_blocks(recipe, side)
+    look = attention(recipe, _widths_by_side(blocks, side))
     layers: list[nn.Module] = []
     inputs = image_channels
     for i, (outputs, halve) in enumerate(blocks):
@@ -97,10 +99,25 @@ def _discriminator(
         resize: Literal["down", "no"] = "down" if halve else "no"
         layers.append(ResBlock(inputs, outputs, hidden, resize=resize, batch_norm=batch_norm, image=first))
         inputs = outputs
+        if halve:
+            side //= 2
+            layers += look[side]
     norm = [nn.BatchNorm2d(inputs)] if batch_norm else []
-    to_logit = nn.Linear(inputs, 1)
+    told, features = variety(recipe, inputs)
+    to_logit = nn.Linear(features, 1)
     glorot_weights(to_logit)
-    return nn.Sequential(*layers, *norm, nn.ReLU(inplace=True), GlobalPool(pooling), to_logit, nn.Flatten(0))
+    pool = GlobalPool(recipe.pooling)
+    return nn.Sequential(*layers, *norm, nn.ReLU(inplace=True), pool, *told, to_logit, nn.Flatten(0))
+
+
+def _widths_by_side(blocks: list[tuple[int, bool]], side: int) -> dict[int, int]:
+    """Channels of the discriminator's feature maps at each side that it halves to, behind the block that does."""
+    widths: dict[int, int] = {}
+    for channels_there, halve in blocks:
+        if halve:
+            side //= 2
+            widths[side] = channels_there
+    return widths
 
 
 class GlobalPool(nn.Module):

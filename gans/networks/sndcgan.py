@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from gans.networks import batch_norm_allowed, doubled_widths, doublings, image_side
+from gans.networks.attention import attention
 from gans.networks.blocks import from_latent, normal_weights
+from gans.networks.minibatch import variety
 
 if TYPE_CHECKING:
     from gans.recipe import Recipe
@@ -33,31 +35,39 @@ def build(recipe: Recipe, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]
     base, *_ = sides = doublings(side)
     generator_widths, widths = doubled_widths(recipe, sides, side)
     pair = (
-        _generator(recipe.latent_dim, [*generator_widths.values()], shape[0], base),
-        _discriminator(shape[0], [*widths.values()][::-1], base, batch_norm=batch_norm_allowed(recipe)),
+        _generator(recipe, generator_widths, shape[0], base),
+        _discriminator(recipe, dict(reversed(widths.items())), shape[0], base),
     )
     for network in pair:
         network.apply(normal_weights)
     return pair
 
 
-def _generator(latent_dim: int, widths: list[int], image_channels: int, base: int) -> nn.Sequential:
-    layers = [*from_latent(latent_dim, widths[0], base), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+def _generator(recipe: Recipe, widths: dict[int, int], image_channels: int, base: int) -> nn.Sequential:
+    look = attention(recipe, widths)
+    layers = [*from_latent(recipe.latent_dim, widths[base], base), nn.BatchNorm2d(widths[base]), nn.ReLU(inplace=True)]
+    layers += look[base]
     for before, after in pairwise(widths):
         layers += [
-            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1),
-            nn.BatchNorm2d(after),
+            nn.ConvTranspose2d(widths[before], widths[after], 4, stride=2, padding=1),
+            nn.BatchNorm2d(widths[after]),
             nn.ReLU(inplace=True),
+            *look[after],
         ]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], image_channels, 3, padding=1), nn.Tanh())
+    *_, last = widths.values()
+    return nn.Sequential(*layers, nn.Conv2d(last, image_channels, 3, padding=1), nn.Tanh())
 
 
-def _discriminator(image_channels: int, widths: list[int], base: int, *, batch_norm: bool) -> nn.Sequential:
-    layers = _convolution(nn.Conv2d(image_channels, widths[0], 3, padding=1), batch_norm=False)
-    for before, after in pairwise(widths):
+def _discriminator(recipe: Recipe, widths: dict[int, int], image_channels: int, base: int) -> nn.Sequential:
+    batch_norm, look = batch_norm_allowed(recipe), attention(recipe, widths)
+    first, *_ = widths
+    layers = _convolution(nn.Conv2d(image_channels, widths[first], 3, padding=1), batch_norm=False) + look[first]
+    for at, to in pairwise(widths):
+        before, after = widths[at], widths[to]
         layers += _convolution(nn.Conv2d(before, before, 4, stride=2, padding=1), batch_norm=batch_norm)
-        layers += _convolution(nn.Conv2d(before, after, 3, padding=1), batch_norm=batch_norm)
-    return nn.Sequential(*layers, nn.Flatten(1), nn.Linear(widths[-1] * base**2, 1), nn.Flatten(0))
+        layers += _convolution(nn.Conv2d(before, after, 3, padding=1), batch_norm=batch_norm) + look[to]
+    told, features = variety(recipe, widths[base] * base**2)
+    return nn.Sequential(*layers, nn.Flatten(1), *told, nn.Linear(features, 1), nn.Flatten(0))
 
 
 def _convolution(convolution: nn.Conv2d, *, batch_norm: bool) -> list[nn.Module]:

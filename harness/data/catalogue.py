@@ -12,6 +12,12 @@ DATASETS = Registry(
         Entry("ring8", "harness.data.mixtures:load_ring8", "8 Gaussians on a circle, in the plane", "Metz et al. 2017"),
         Entry("grid25", "harness.data.mixtures:load_grid25", "5×5 Gaussians, in the plane", "Dumoulin et al. 2017"),
         Entry("digits", "harness.data.digits:load", "scikit-learn's 1,797 handwritten digits, grey, 8×8 or enlarged"),
+        Entry(
+            "stacked-digits",
+            "harness.data.stacked_digits:load",
+            "three digits as colour channels: 1,000 modes, 8×8 or enlarged",
+            "Metz et al. 2017",
+        ),
         Entry("polygons", "harness.data.polygons:load", "drawn 3- to 5-gons, grey, any size", "Lucic et al. 2018"),
         Entry("mnist", "harness.data.idx:load_mnist", _IDX.format("handwritten digits"), "LeCun et al. 1998"),
         Entry("fashion-mnist", "harness.data.idx:load_fashion_mnist", _IDX.format("clothes"), "Xiao et al. 2017"),

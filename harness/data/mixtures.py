@@ -32,21 +32,25 @@ def grid25() -> Mixture:
     return Mixture(np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2).astype(np.float32), GRID_STD)
 
 
+def modes(mixture: Mixture, n: int, *, seed: int) -> np.ndarray:
+    """The centre int64 (n,) that each point of `draw` was drawn around."""
+    return np.random.default_rng(derive(seed, "modes")).integers(len(mixture.centres), size=n)
+
+
 def draw(mixture: Mixture, n: int, *, seed: int) -> np.ndarray:
     """`n` points float32 (n, 2); the first m of them are the points of a draw of m."""
-    modes = np.random.default_rng(derive(seed, "modes")).integers(len(mixture.centres), size=n)
     noise = np.random.default_rng(derive(seed, "noise")).standard_normal((n, 2), dtype=np.float32)
-    points: np.ndarray = mixture.centres[modes] + np.float32(mixture.std) * noise
+    points: np.ndarray = mixture.centres[modes(mixture, n, seed=seed)] + np.float32(mixture.std) * noise
     return points
 
 
 def load_ring8(*, size: int | None = None, n: int | None = None, seed: int = 0) -> Dataset:
-    """`n` (50,000) training points of the ring, 10,000 for selection and 10,000 for the test."""
+    """`n` (50,000) training points of the ring, 10,000 for selection and for the test; labels are the centres'."""
     return _load("ring8", ring8(), size=size, n=n, seed=seed)
 
 
 def load_grid25(*, size: int | None = None, n: int | None = None, seed: int = 0) -> Dataset:
-    """`n` (50,000) training points of the grid, 10,000 for selection and 10,000 for the test."""
+    """`n` (50,000) training points of the grid, 10,000 for selection and for the test; labels are the centres'."""
     return _load("grid25", grid25(), size=size, n=n, seed=seed)
 
 
@@ -54,6 +58,11 @@ def _load(name: str, mixture: Mixture, *, size: int | None, n: int | None, seed:
     if size is not None:
         raise UserError(f"{name} holds points, which have no size: leave data.size={size} out")
     sizes = SIZES if n is None else {**SIZES, "train": n}
-    parts = (draw(mixture, sizes[split], seed=derive(seed, f"{name}/{split}")) for split in SPLITS)
-    modes = len(mixture.centres)
-    return Dataset(name, *parts, mixture=mixture, summary=f"{modes} Gaussians of std {mixture.std:g} in the plane")
+    seeds = {split: derive(seed, f"{name}/{split}") for split in SPLITS}
+    return Dataset(
+        name,
+        *(draw(mixture, sizes[split], seed=seeds[split]) for split in SPLITS),
+        mixture=mixture,
+        labels={split: modes(mixture, sizes[split], seed=seeds[split]) for split in SPLITS},
+        summary=f"{len(mixture.centres)} Gaussians of std {mixture.std:g} in the plane",
+    )

@@ -11,6 +11,7 @@ import torch
 
 from ganbench.errors import UserError
 from ganbench.seeds import derive
+from gans.conditions import Batch, Labelled
 from gans.shards import WHOLE, Shard
 from harness.images import to_float
 
@@ -27,6 +28,7 @@ class Sampler:
         shard: which rows of each batch are wanted, where several processes share it.
         flip: mirror each image of a batch left to right with probability ½.
         device: where batches are wanted; None: where the images are. Rows travel as uint8, a quarter of their floats.
+        labels: int64 (N,), which then come with the samples.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Sampler:
         shard: Shard = WHOLE,
         flip: bool = False,
         device: torch.device | None = None,
+        labels: np.ndarray | None = None,
     ) -> None:
         if not 1 <= batch_size <= len(images):
             raise UserError(
@@ -53,22 +56,26 @@ class Sampler:
         self._shard = shard
         self._flip = flip
         self._device = device
+        self._labels = labels
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
-    def batch(self, step: int) -> torch.Tensor:
-        """The float32 batch, or the shard of it, of discriminator step `step` (0, 1, …)."""
+    def batch(self, step: int) -> Batch:
+        """The float32 batch, or its shard, of discriminator step `step` (0, 1, …); labelled where labels are given."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._order = np.random.default_rng(derive(self._seed, "epoch", epoch)).permutation(len(self._images))
             self._epoch = epoch
-        chosen = self._take(self._order[place * self.batch_size : (place + 1) * self.batch_size])
+        rows = self._shard.rows(self._order[place * self.batch_size : (place + 1) * self.batch_size])
+        chosen = self._take(rows)
         if self._flip:
             chosen = self._mirrored(chosen, step)
-        return to_float(chosen, memory_format=self._format) if chosen.dtype == torch.uint8 else chosen
+        samples = to_float(chosen, memory_format=self._format) if chosen.dtype == torch.uint8 else chosen
+        if self._labels is None:
+            return samples
+        return Labelled(samples, torch.from_numpy(self._labels[rows]).to(samples.device))
 
-    def _take(self, whole: np.ndarray) -> torch.Tensor:
-        rows = self._shard.rows(whole)
+    def _take(self, rows: np.ndarray) -> torch.Tensor:
         if isinstance(self._images, torch.Tensor):
             return self._images[torch.from_numpy(rows.copy()).to(self._images.device)]
         return torch.from_numpy(self._images[rows]).to(self._device)
@@ -102,7 +109,7 @@ def placed(images: np.ndarray, device: torch.device, wanted: bool | None) -> np.
 class Batches(Protocol):
     """Real samples by discriminator step."""
 
-    def batch(self, step: int) -> torch.Tensor:
+    def batch(self, step: int) -> Batch:
         """The float32 batch of discriminator step `step` (0, 1, …)."""
 
 
@@ -117,7 +124,7 @@ class StagedSampler:
         self._first = [first for first, _ in samplers]
         self._samplers = [sampler for _, sampler in samplers]
 
-    def batch(self, step: int) -> torch.Tensor:
+    def batch(self, step: int) -> Batch:
         """The batch of discriminator step `step`, a pure function of it as its sampler's are."""
         place = bisect_right(self._first, step) - 1
         return self._samplers[place].batch(step - self._first[place])
@@ -139,6 +146,6 @@ class RoundLoader:
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __iter__(self) -> Iterator[list[list[torch.Tensor]]]:
+    def __iter__(self) -> Iterator[list[list[Batch]]]:
         for rounds in self._plan:
             yield [[self._sampler.batch(r * self._n_critic + k) for k in range(self._n_critic)] for r in rounds]

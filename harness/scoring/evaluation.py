@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from harness.images import to_points, to_uint8
 from harness.precheck import check_sizes
 from harness.scoring.feature_store import Advance, FeatureStore, StoredExtractor
 from metrics import Judge, Protocol, Score, features
-from metrics.catalogue import metric
+from metrics.catalogue import BY_CLASS, metric
 
 if TYPE_CHECKING:
     from gans import GAN
@@ -26,8 +26,19 @@ if TYPE_CHECKING:
     from metrics import PolygonFamily
 
 Split = Literal["train", "selection", "test"]
-Draw = Callable[[int, int], np.ndarray]
-"""(n, seed) → n samples: uint8 (n, C, H, W) images or float32 (n, D) points."""
+
+
+class Drawn(NamedTuple):
+    """uint8 (n, C, H, W) images or float32 (n, D) points, and the labels int64 (n,) that were asked for, if any."""
+
+    samples: np.ndarray
+    labels: np.ndarray | None = None
+
+
+Draw = Callable[[int, int], Drawn]
+"""(n, seed) → n samples."""
+
+FAKE_LABELS = "drawn by the training split's shares"
 
 SELECTION_METRIC = "fid"
 """What the best checkpoint is chosen by: on the selection split and its own latents, never on what is reported."""
@@ -39,6 +50,9 @@ class ScoreSet:
 
     scores: Mapping[str, Score]
     protocol: Protocol
+    by_class: ScoreSet | None = None
+    """Those that compare class by class, of a conditional game: they depend on labels too, and so say more. Apart, so
+    that the others compare with games that know no classes."""
 
     @property
     def protocol_id(self) -> str:
@@ -73,6 +87,7 @@ class Evaluation:
     Args:
         dataset: supplies the real side, and the truth where it is known.
         config: metrics, features, sizes and seeds.
+        labelled: the generators are told of classes: they are scored class by class as well.
         download: fetch the feature network's published weights if they are missing.
         store: where features are kept; None for the user's cache folder.
         advance: hears how far the features of a set of samples are.
@@ -83,12 +98,14 @@ class Evaluation:
         dataset: Dataset,
         config: EvaluationConfig,
         *,
+        labelled: bool = False,
         download: bool = False,
         store: FeatureStore | None = None,
         advance: Advance = lambda *_: None,
     ) -> None:
         self.dataset = dataset
         self.config = config
+        self.labels = dataset.labels if labelled else None
         self.features = resolve_features(config.features, dataset)
         weights = Path(config.weights) if config.weights else None
         network = features.load(self.features, weights, download=download)
@@ -104,13 +121,20 @@ class Evaluation:
         if split not in self._judges:
             # fitting polygons takes longer than all else: too long for the curve on the way
             polygons = None if split == "selection" else self.dataset.polygons
-            judge = self._judge(getattr(self.dataset, split), self.config.metrics, polygons)
+            labels = self.labels[split] if self.labels else None
+            judge = self._judge(getattr(self.dataset, split), self.config.metrics, polygons, labels)
             if split == "selection":
                 check_sizes(judge.metrics, self.config, self.dataset)
             self._judges[split] = judge
         return self._judges[split]
 
-    def _judge(self, real: np.ndarray, metrics: Sequence[str] | None, polygons: PolygonFamily | None = None) -> Judge:
+    def _judge(
+        self,
+        real: np.ndarray,
+        metrics: Sequence[str] | None,
+        polygons: PolygonFamily | None = None,
+        labels: np.ndarray | None = None,
+    ) -> Judge:
         mixture = self.dataset.mixture
         return Judge(
             real,
@@ -121,6 +145,7 @@ class Evaluation:
             mixture=(mixture.centres, mixture.std) if mixture else None,
             polygons=polygons,
             train=self.dataset.train,
+            labels=labels,
             store=self.extractor,
         )
 
@@ -128,7 +153,8 @@ class Evaluation:
         """One draw against the selection split: the curve on the way, and what the best checkpoint is chosen by."""
         judge, draw = self.judge("selection"), generator_draw(gan, "ema")
         with self.extractor.generated(keep=False):
-            return judge.score(draw(self.config.n_fake, derive(0, "evaluation/selection")))
+            samples, labels = draw(self.config.n_fake, derive(0, "evaluation/selection"))
+            return judge.score(samples, labels=labels)
 
     def report(self, gan: GAN, *, weights: Literal["ema", "raw"] = "ema", split: Split = "test") -> ScoreSet:
         """Several draws against the test split: the mean of each score, and its spread over the draws."""
@@ -144,15 +170,16 @@ class Evaluation:
         n = min(n or self.config.n_fake, len(samples))
         whose = {"train": "training", "test": "test", "selection": "selection"}[other]
 
-        def draw(n: int, seed: int) -> np.ndarray:
-            return subset(samples, n, seed)
+        def draw(n: int, seed: int) -> Drawn:
+            labels = subset(self.labels[other], n, seed) if self.labels else None
+            return Drawn(subset(samples, n, seed), labels)
 
         scored = self.score(draw, {"weights": None, "fake": f"{whose} split"}, n=n, split=split)
         if other != "train":
             return scored
         # training data would all be copies of training data
         kept = {name: score for name, score in scored.scores.items() if not _needs_train(name)}
-        return ScoreSet(kept, scored.protocol)
+        return ScoreSet(kept, scored.protocol, scored.by_class)
 
     def score(self, draw: Draw, subject: Mapping[str, Any], *, n: int | None = None, split: Split = "test") -> ScoreSet:
         """Scores of `generation_seeds` draws of `n` samples; `subject` says what they were drawn from."""
@@ -169,7 +196,13 @@ class Evaluation:
             "generation_seeds": len(draws),
             **subject,
         }
-        return ScoreSet({name: combine([d[name] for d in draws]) for name in draws[0]}, Protocol(protocol))
+        scores = {name: combine([d[name] for d in draws]) for name in draws[0]}
+        by_class = {name: score for name, score in scores.items() if name in BY_CLASS}
+        others = {name: score for name, score in scores.items() if name not in BY_CLASS}
+        if not by_class:
+            return ScoreSet(others, Protocol(protocol))
+        told = {**protocol, "by_class": {**(judge.class_protocol or {}), "fake_labels": FAKE_LABELS}}
+        return ScoreSet(others, Protocol(protocol), ScoreSet(by_class, Protocol(told)))
 
     def gap(self, draw: Draw, *, n: int | None = None) -> Gap:
         """FID against as many held-out as training samples, by the same draws."""
@@ -190,7 +223,8 @@ class Evaluation:
     def _draws(self, judge: Judge, draw: Draw, n: int) -> list[dict[str, Score]]:
         with self.extractor.generated(keep=True):
             return [
-                judge.score(draw(n, derive(0, "evaluation/report", k))) for k in range(self.config.generation_seeds)
+                judge.score(drawn.samples, labels=drawn.labels)
+                for drawn in (draw(n, derive(0, "evaluation/report", k)) for k in range(self.config.generation_seeds))
             ]
 
     def forget(self) -> None:
@@ -236,9 +270,12 @@ def _difference(test: Score, train: Score) -> Score:
 def generator_draw(gan: GAN, weights: Literal["ema", "raw"]) -> Draw:
     """Samples of a GAN as the metrics take them: uint8 images through one conversion, points as they are."""
 
-    def draw(n: int, seed: int) -> np.ndarray:
-        samples = gan.sample(n, seed=seed, weights=weights)
-        return to_uint8(samples) if samples.ndim == 4 else to_points(samples)
+    def draw(n: int, seed: int) -> Drawn:
+        samples, labels = gan.sample(n, seed=seed, weights=weights), gan.sample_labels(n, seed=seed)
+        return Drawn(
+            to_uint8(samples) if samples.ndim == 4 else to_points(samples),
+            None if labels is None else np.array(labels, dtype=np.int64),
+        )
 
     return draw
 
@@ -257,5 +294,7 @@ def resolve_features(name: str, dataset: Dataset) -> str:
         return "identity"
     from metrics.features.inception import default_weights
 
+    if dataset.name == "stacked-digits":
+        return dataset.name
     embedded = dataset.name in {"digits", "polygons"}
     return "digits" if embedded or not default_weights().is_file() else "inception"

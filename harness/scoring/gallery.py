@@ -37,7 +37,7 @@ def nearest_picture(evaluation: Evaluation, fake: np.ndarray, train: np.ndarray 
 
 def trial_picture(evaluation: Evaluation, gan: GAN) -> np.ndarray:
     """The same of a trained generator's first reported draw, against at most `TRAINING` training images."""
-    fake = generator_draw(gan, "ema")(evaluation.config.n_fake, derive(0, "evaluation/report", 0))
+    fake = generator_draw(gan, "ema")(evaluation.config.n_fake, derive(0, "evaluation/report", 0)).samples
     return nearest_picture(
         evaluation, fake, subset(evaluation.dataset.train, TRAINING, derive(0, "evaluation/gallery"))
     )

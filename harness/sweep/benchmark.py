@@ -113,14 +113,18 @@ def read_benchmark(block: object) -> Benchmark:
     for key in block:
         if key not in _BENCHMARK_KEYS:
             raise unknown_name("key of benchmark", key, _BENCHMARK_KEYS)
-    search_seed = _whole(block.get("search_seed", 0), "search_seed", least=0)
+    search_seed = _whole(block.get("search_seed", 0), "benchmark: search_seed", least=0)
     phases = _phases(block.get("phases", []))
     protocol = block.get("protocol", {})
     if not isinstance(protocol, Mapping):
         raise UserError("benchmark: protocol must hold options of evaluation, such as {n_fake: 1000}")
-    numbers = {key: _whole(block[key], key, least=1) for key in ("configurations", "images") if key in block}
+    numbers = {
+        key: _whole(block[key], f"benchmark: {key}", least=1) for key in ("configurations", "images") if key in block
+    }
     return Benchmark(
-        seeds=_seeds(block["seeds"], search_seed if phases else None) if "seeds" in block else None,
+        seeds=read_seeds(block["seeds"], "benchmark: seeds", search_seed if phases else None)
+        if "seeds" in block
+        else None,
         protocol=dict(protocol),
         metric=_selection(block["selection"]) if "selection" in block else None,
         search_seed=search_seed,
@@ -129,20 +133,23 @@ def read_benchmark(block: object) -> Benchmark:
     )
 
 
-def _whole(value: object, key: str, *, least: int) -> int:
+def _whole(value: object, what: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"benchmark: {key} must be a whole number from {least}, got {value!r}")
+        raise UserError(f"{what} must be a whole number from {least}, got {value!r}")
     return value
 
 
-def _seeds(value: object, search_seed: int | None) -> tuple[int, ...]:
-    """The seeds themselves, from a list or a count; none is `search_seed`, on which the best was chosen."""
+def read_seeds(value: object, what: str, search_seed: int | None = None) -> tuple[int, ...]:
+    """The seeds themselves, from a list or a count; none is `search_seed`, on which the best was chosen.
+
+    `what` names them in the `UserError` for a value that is neither.
+    """
     if not isinstance(value, list):
-        count = _whole(value, "seeds", least=1)
+        count = _whole(value, what, least=1)
         return tuple(seed for seed in range(count + 1) if seed != search_seed)[:count]
-    seeds = tuple(_whole(seed, "each of seeds", least=0) for seed in value)
+    seeds = tuple(_whole(seed, f"each of {what}", least=0) for seed in value)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise UserError(f"benchmark: seeds must be a count or a list without repetition, got {value!r}")
+        raise UserError(f"{what} must be a count or a list without repetition, got {value!r}")
     if search_seed in seeds:
         raise UserError(
             f"benchmark: seed {search_seed} is search_seed, on which the best configuration is chosen: its score would "

@@ -179,10 +179,10 @@ def _load_trial(key: str, raw: Mapping[str, Any], known: Mapping[str, TrialConfi
     if key in known and raw == known[key].model_dump(mode="json"):
         return known[key]
     with suppress(ValidationError):
-        config = TrialConfig.model_validate(raw)
+        config = TrialConfig.model_validate(raw, context={"stored": True})
         if trial_id(config) == key:
             return config
-    return resolve(raw)
+    return resolve(raw, stored=True)
 
 
 def requeue(folder: Path, *, diverged: bool = False) -> list[str]:

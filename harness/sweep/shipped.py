@@ -15,17 +15,22 @@ def folder() -> Path:
 
 
 def specs() -> list[Path]:
-    """The shipped files, by name."""
-    return sorted(folder().glob("*.yaml"))
+    """The shipped files, by name; those in folders come after the others."""
+    return sorted(folder().rglob("*.yaml"), key=lambda path: (len(path.parts), path))
+
+
+def name_of(path: Path) -> str:
+    """What a shipped file is called: its place without its ending, such as quickstart or theory/bilinear."""
+    return path.relative_to(folder()).with_suffix("").as_posix()
 
 
 def find(name_or_path: Path) -> Path:
     """The file at that path, or the shipped one of that name; raises `UserError` naming the nearest."""
     if name_or_path.is_file():
         return name_or_path
-    named = {path.stem: path for path in specs()}
-    if str(name_or_path) in named:
-        return named[str(name_or_path)]
+    named = {name_of(path): path for path in specs()}
+    if name_or_path.as_posix() in named:
+        return named[name_or_path.as_posix()]
     if name_or_path.is_dir():
         raise UserError(f"{name_or_path} is a folder: name a sweep's YAML file")
     if name_or_path.suffix or len(name_or_path.parts) > 1:

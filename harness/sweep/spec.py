@@ -14,10 +14,14 @@ from typing import Any, Literal, get_args
 from ganbench.errors import UserError, unknown_name
 from harness.config import TrialConfig, merge, resolve, seedless, trial_id
 from harness.config_text import read_mapping
+from harness.labels import recipe_labels
 from harness.sweep.benchmark import Benchmark, Metric, read_benchmark, read_metric
 from harness.sweep.distributions import Distribution, parse
 from harness.sweep.pruning import SCORE, Pruning, read_early_terminate
 from harness.sweep.search import Search, initial
+from reports.factors import crossing
+from reports.results import STUDIES
+from reports.settings import settings_of
 
 MAX_TRIALS = 100_000
 """A sweep beyond this is taken for a mistake before it fills the memory."""
@@ -28,7 +32,8 @@ Ensemble = Literal["seeds"]
 
 _WANDB_ONLY = ("program", "command", "entity", "project")
 _KEYS = (
-    *("name", "description", "method", "metric", "parameters", "early_terminate", "run_cap", "benchmark", "ensemble"),
+    *("name", "description", "study", "method", "metric", "parameters", "early_terminate", "run_cap", "benchmark"),
+    "ensemble",
     *_WANDB_ONLY,
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -57,6 +62,8 @@ class SweepSpec:
     pruning: Pruning | None = None
     early_terminate: Mapping[str, Any] | None = None
     """W&B's block as the file has it."""
+    study: str | None = None
+    """What the report shows beyond the comparison: one of `reports.results.STUDIES`."""
     ensemble: Ensemble | None = None
     """seeds: trials that differ by their seed alone are trained together; None: each alone."""
 
@@ -104,9 +111,7 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
     method: Method = raw.get("method", "grid")
     if method not in get_args(Method):
         raise unknown_name("method", method, get_args(Method))
-    name, description = raw.get("name", default_name), raw.get("description") or ""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserError(f"name {name!r} would be a folder: use letters, digits, '.', '_' and '-' only (key 'name')")
+    name, description = read_name(raw, default_name), raw.get("description") or ""
     if not isinstance(description, str):
         raise UserError("description must be text")
     ensemble: Ensemble | None = raw.get("ensemble")
@@ -126,6 +131,9 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         raise UserError(
             "ensemble: seeds, but no two trials differ by their seed alone: give several seeds, or leave the key out"
         )
+    study = _study(raw)
+    if study == "effects":
+        _check_factorial(initial(draws) if draws else grid)
     return SweepSpec(
         name=name,
         description=description,
@@ -139,8 +147,42 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         search=draws if method == "bayes" or benchmark.phases else None,
         pruning=pruning,
         early_terminate=raw.get("early_terminate"),
+        study=study,
         ensemble=ensemble,
     )
+
+
+def read_name(raw: Mapping[str, Any], default: str) -> str:
+    """What a file calls itself; raises `UserError` for a name that is no folder's."""
+    name = raw.get("name", default)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(f"name {name!r} would be a folder: use letters, digits, '.', '_' and '-' only (key 'name')")
+    return name
+
+
+def _study(raw: Mapping[str, Any]) -> str | None:
+    """The study that the file names, if any."""
+    if "study" not in raw:
+        return None
+    if raw["study"] not in STUDIES:
+        raise unknown_name("study", raw["study"], STUDIES)
+    return str(raw["study"])
+
+
+def _check_factorial(trials: Sequence[TrialConfig]) -> None:
+    """Refuse trials whose effects no report could tell, before they are trained."""
+    labels = recipe_labels(trials)
+    recipes = list(dict.fromkeys(labels))
+    told = settings_of(zip(labels, (trial.model_dump(mode="json") for trial in trials), strict=True), recipes)
+    try:
+        crossing(recipes, told.varied if told else {})
+    except UserError as error:
+        raise UserError(f"study: effects needs every combination of two or more options: {error}") from None
+
+
+def study_of(path: Path) -> str | None:
+    """The study of the sweep whose file, as its folder keeps it, is at `path`; None where it names none."""
+    return _study(read_mapping(path)[1]) if path.is_file() else None
 
 
 def _metric(block: object, benchmark: Benchmark) -> Metric | None:

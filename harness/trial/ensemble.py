@@ -18,6 +18,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from gans.conditions import parted
 from gans.ensemble import Ensemble
 from harness import data
 from harness.config import TrackingConfig, TrialConfig, seedless
@@ -258,7 +259,7 @@ class Stacked:
 
     def batch(self, step: int) -> torch.Tensor:
         """(K, B, …) real samples of discriminator step `step`."""
-        return torch.stack([sampler.batch(step) for sampler in self._samplers])
+        return torch.stack([parted(sampler.batch(step))[0] for sampler in self._samplers])
 
 
 def _rounds(pair: tuple[_Seat, Mapping[str, Any] | None]) -> int:

@@ -10,6 +10,7 @@ import torch
 
 import gans
 from ganbench.errors import UserError
+from gans.conditions import Batch, Labelled
 from harness.config import TrialConfig
 from harness.data.sampler import RoundLoader
 from harness.trial.trainer import lean_trainer
@@ -73,7 +74,7 @@ def _fits(config: TrialConfig, shape: tuple[int, ...], new_gan: NewGan, device: 
     try:
         gan = new_gan(config, shape)
         gan.counters.images = config.images
-        sampler = _Blank(config.gan.batch_at(shape[-1]), shape)
+        sampler = _Blank(config.gan.batch_at(shape[-1]), shape, labelled=gan.condition.classes is not None)
         loader = RoundLoader(sampler, n_critic=config.gan.n_critic, plan=[range(1)])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -95,8 +96,9 @@ def free() -> None:
 class _Blank:
     """Batches of zeros."""
 
-    def __init__(self, batch_size: int, shape: tuple[int, ...]) -> None:
-        self._samples = torch.zeros(batch_size, *shape)
+    def __init__(self, batch_size: int, shape: tuple[int, ...], *, labelled: bool) -> None:
+        samples = torch.zeros(batch_size, *shape)
+        self._batch = Labelled(samples, torch.zeros(batch_size, dtype=torch.int64)) if labelled else samples
 
-    def batch(self, step: int) -> torch.Tensor:  # noqa: ARG002 (all are the same)
-        return self._samples
+    def batch(self, step: int) -> Batch:  # noqa: ARG002 (all are the same)
+        return self._batch

@@ -74,7 +74,7 @@ def run_trial(
     with Interruption() as interruption:
         check_device(device)
         dataset = data.load_for(config.data)
-        evaluation = Evaluation(dataset, config.evaluation)
+        evaluation = Evaluation(dataset, config.evaluation, labelled=config.gan.condition != "none")
         evaluation.judge("selection")
         walk = Walk(
             config,

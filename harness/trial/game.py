@@ -14,6 +14,7 @@ import torch
 import gans
 from ganbench.errors import UserError
 from ganbench.seeds import derive
+from gans.classes import Classes
 from gans.growth import Schedule, full_after
 from gans.shards import Shard
 from gans.speed import Speed
@@ -21,6 +22,7 @@ from harness import data
 from harness.config import TrialConfig
 from harness.data import Dataset
 from harness.data.sampler import Batches, RoundLoader, Sampler, StagedSampler, placed
+from harness.precheck import check_classes
 from harness.trial.exhaustion import exhausted, free
 from harness.trial.interruption import Interruption
 from harness.trial.ranks import Join, Ranks, gathered, ignore_signals
@@ -28,7 +30,15 @@ from harness.trial.rounds import chunks, rounds_per_call
 from harness.trial.trainer import lean_trainer
 
 
-def new_gan(config: TrialConfig, shape: tuple[int, ...]) -> gans.GAN:
+def classes_of(config: TrialConfig, dataset: Dataset) -> Classes | None:
+    """The classes of the training data, where the game has a condition; `UserError` where they are missing."""
+    check_classes(config, dataset)
+    if config.gan.condition == "none" or dataset.labels is None:
+        return None
+    return Classes.of(dataset.labels["train"])
+
+
+def new_gan(config: TrialConfig, shape: tuple[int, ...], classes: Classes | None = None) -> gans.GAN:
     """The untrained game; raises `UserError` where no network fits, or where the budget ends before one is grown."""
     recipe = config.gan.recipe()
     gan = gans.from_recipe(
@@ -37,6 +47,7 @@ def new_gan(config: TrialConfig, shape: tuple[int, ...]) -> gans.GAN:
         shape=shape,
         total_images=config.images,
         seed=derive(config.seed, "training"),
+        classes=classes,
     )
     if gan.grows:
         full_after(recipe, total_images=config.images, final_size=shape[-1])
@@ -57,6 +68,7 @@ def new_gan(config: TrialConfig, shape: tuple[int, ...]) -> gans.GAN:
 def new_sampler(config: TrialConfig, dataset: Dataset, trainer: pl.Trainer, schedule: Schedule) -> Batches:
     """The real images as they are shown: this process's rows of each batch."""
     device = trainer.strategy.root_device
+    classes = classes_of(config, dataset)
     sampler = partial(
         Sampler,
         placed(dataset.train, device, config.trainer.data_on_device),
@@ -64,6 +76,7 @@ def new_sampler(config: TrialConfig, dataset: Dataset, trainer: pl.Trainer, sche
         shard=Shard(trainer.global_rank, trainer.world_size),
         flip=config.data.flip,
         device=device,
+        labels=classes.places_of(dataset.labels["train"]) if classes and dataset.labels else None,
     )
     seed = derive(config.seed, "data")
     first, *later = schedule.batches(config.images)
@@ -105,7 +118,7 @@ def follow(config: TrialConfig, device: str, join: Join | None = None) -> None:
         join: how the others are joined; None: as the environment says, with this machine's other ranks.
     """
     dataset = data.load_for(config.data)
-    gan = new_gan(config, dataset.shape)
+    gan = new_gan(config, dataset.shape, classes_of(config, dataset))
     trainer = lean_trainer(
         config=config.trainer, callbacks=[_Follower(look_rounds(config, gan.schedule))], device=device
     )
@@ -158,4 +171,4 @@ def _fit(trainer: pl.Trainer, gan: gans.GAN, loader: RoundLoader, config: TrialC
             fits = False
     if not fits:
         free()
-        raise exhausted(config, gan.shape, new_gan, device)
+        raise exhausted(config, gan.shape, partial(new_gan, classes=gan.condition.classes), device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,9 +12,10 @@ import numpy as np
 from ganbench.errors import UserError
 from ganbench.files import write_atomic
 from ganbench.seeds import derive
+from gans.classes import Classes
 from harness import data, images
 from harness.config import DataConfig, EvaluationConfig, TrialConfig, resolve
-from harness.scoring.evaluation import Evaluation, ScoreSet, by_generator, generator_draw
+from harness.scoring.evaluation import Drawn, Evaluation, ScoreSet, by_generator, generator_draw
 from harness.scoring.feature_store import Advance
 from harness.scoring.gallery import nearest_picture
 from harness.store import TrialFolder, load_checkpoint
@@ -43,30 +44,57 @@ def load_generator(source: Path) -> tuple[GAN, TrialConfig]:
 
     path = TrialFolder(source).checkpoint_file("last") if source.is_dir() else source
     state = load_checkpoint(path)
-    config = resolve(state["config"])
+    config = resolve(state["config"], stored=True)
+    known = "classes" in state
     gan = gans.from_recipe(
-        config.gan.name, config.gan.recipe(), shape=tuple(state["shape"]), total_images=config.images, seed=config.seed
+        config.gan.name,
+        config.gan.recipe(),
+        shape=tuple(state["shape"]),
+        total_images=config.images,
+        seed=config.seed,
+        classes=Classes(*(tuple(state["classes"][part]) for part in ("labels", "counts"))) if known else None,
     )
     gan.load_state_dict(state["model"])
     return gan, config
 
 
-def save_samples(samples: Tensor, out: Path, config: TrialConfig) -> None:
+def labels_for(gan: GAN, n: int, *, seed: int, out: Path, wanted: int | None) -> list[int] | None:
+    """The labels of `n` samples that are to be written to `out`; None of a game without a condition.
+
+    Those that are wanted; else for a picture as many of each class as of another, give or take one, and for anything
+    that could be scored as the training data have them.
+
+    Raises:
+        UserError: a class is wanted of a game without a condition.
+    """
+    classes = gan.condition.classes
+    if wanted is not None:
+        if classes is None:
+            raise UserError(
+                "--class is for generators that know classes, and this one has no gan.condition: leave it out"
+            )
+        return [wanted] * n
+    if classes is None or out.suffix != ".png":
+        return gan.sample_labels(n, seed=seed)
+    return sorted(classes.labels[i % len(classes)] for i in range(n))
+
+
+def save_samples(samples: Tensor, out: Path, config: TrialConfig, labels: Sequence[int] | None = None) -> None:
     """Write samples as a grid (.png), an array (.npz) or a folder of one PNG per image.
 
-    Points become a scatter picture or an array.
+    Points become a scatter picture or an array. Where there are labels, a grid has a row for each class, an array has
+    them too, and a folder a sub-folder for each.
 
     Raises:
         UserError: a folder was asked for points, or the folder holds something already.
     """
     points = samples.ndim == 2
     if out.suffix == ".png":
-        picture = (
-            images.scatter(images.to_points(samples)) if points else images.grid(images.to_uint8(samples), columns=8)
-        )
-        images.save_picture(picture, out)
+        images.save_picture(_picture(samples, labels), out)
     elif out.suffix == ".npz":
         arrays = {"points": images.to_points(samples)} if points else {"images": images.to_uint8(samples)}
+        if labels is not None:
+            arrays["labels"] = np.array(labels, dtype=np.int64)
         write_atomic(out, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
     elif points:
         raise UserError(f"{config.data.name} has points, not images: give --out a .png or .npz name")
@@ -74,7 +102,16 @@ def save_samples(samples: Tensor, out: Path, config: TrialConfig) -> None:
         raise UserError(f"{out} is not an empty folder: give another --out, or a .png or .npz name")
     else:
         for index, image in enumerate(images.to_uint8(samples)):
-            images.save_picture(image.transpose(1, 2, 0), out / f"{index:06d}.png")
+            folder = out if labels is None else out / str(labels[index])
+            images.save_picture(image.transpose(1, 2, 0), folder / f"{index:06d}.png")
+
+
+def _picture(samples: Tensor, labels: Sequence[int] | None) -> np.ndarray:
+    if samples.ndim == 2:
+        return images.scatter(images.to_points(samples), labels=labels)
+    if labels is None or len(set(labels)) == 1:
+        return images.grid(images.to_uint8(samples), columns=8)
+    return images.class_rows(images.to_uint8(samples), labels)
 
 
 def evaluate_source(
@@ -133,7 +170,8 @@ def evaluate_source(
         shown = trained.data if real == trained.data.name else DataConfig(name=real)
         asked = {"size": size or shown.size, "skip_broken": skip_broken or shown.skip_broken}
         dataset = data.load_for(shown.model_copy(update=asked))
-        evaluation = Evaluation(dataset, config, download=download, advance=advance)
+        labelled = gan.condition.classes is not None and dataset.labels is not None
+        evaluation = Evaluation(dataset, config, labelled=labelled, download=download, advance=advance)
         _same_shape(evaluation, gan.shape, fake)
         draw, subject = generator_draw(gan, "ema"), by_generator("ema")
     else:
@@ -145,11 +183,11 @@ def evaluate_source(
         _same_shape(evaluation, samples.shape[1:], fake)
         n, subject = len(samples), {"weights": None, "fake": given.name, "fake_fingerprint": given.fingerprint}
 
-        def draw(n: int, seed: int) -> np.ndarray:  # noqa: ARG001 (there is nothing to choose)
-            return samples
+        def draw(n: int, seed: int) -> Drawn:  # noqa: ARG001 (there is nothing to choose)
+            return Drawn(samples)
 
     if gallery:
-        _save_gallery(evaluation, draw(n, derive(0, "evaluation/report", 0)), gallery)
+        _save_gallery(evaluation, draw(n, derive(0, "evaluation/report", 0)).samples, gallery)
     scored = evaluation.score(draw, subject, n=n, split=split)
     warnings = [*evaluation.judge(split).warnings]
     if not generator:
@@ -158,17 +196,23 @@ def evaluate_source(
         warnings += _reported_otherwise(source, scored)
     floor = gap = None
     if not bare:
-        floor = {"checkpoint": "floor", "weights": None, **evaluation.floor(n=n, split=split).as_json()}
+        real_scores = evaluation.floor(n=n, split=split)
+        floor = {"checkpoint": "floor", "weights": None, **real_scores.as_json(), "by_class": _by_class(real_scores)}
         gap = asdict(evaluation.gap(draw, n=n)) if split == "test" else None
     return {
         "features": evaluation.features,
         "checkpoint": checkpoint,
         "weights": which,
         **scored.as_json(),
+        "by_class": _by_class(scored),
         "floor": floor,
         "gap": gap,
         "warnings": [*warnings, *evaluation.store.notes],
     }
+
+
+def _by_class(scored: ScoreSet) -> dict[str, Any] | None:
+    return scored.by_class.as_json() if scored.by_class else None
 
 
 def _same_shape(evaluation: Evaluation, shape: tuple[int, ...], fake: str) -> None:
@@ -202,7 +246,9 @@ def _copies(fake: np.ndarray, real: np.ndarray, split: str) -> Iterator[str]:
 def _reported_otherwise(folder: Path, scored: ScoreSet) -> Iterator[str]:
     """Where a trial's own scores were taken under another protocol, what differs."""
     for result in (TrialFolder(folder).scores() or {"results": []})["results"]:
-        if (result["checkpoint"], result["weights"]) == ("last", "ema") and result["protocol_id"] != scored.protocol_id:
+        if (result["checkpoint"], result["weights"]) != ("last", "ema") or "by_class" in result["protocol"]:
+            continue
+        if result["protocol_id"] != scored.protocol_id:
             differences = scored.protocol.differences(Protocol(result["protocol"]))
             yield (
                 f"{folder} reports scores of another protocol, which do not compare with these "

@@ -23,7 +23,7 @@ from harness.tracking.tracker import Tracker
 from harness.trial import checkpoints
 from harness.trial.endings import DivergedError, PrunedError
 from harness.trial.environment import environment, peak_memory_mb
-from harness.trial.game import look_rounds, new_gan
+from harness.trial.game import classes_of, look_rounds, new_gan
 from harness.trial.health import Monitor, Problem
 from harness.trial.interruption import Interruption
 from harness.trial.rounds import FLUSH_ROUNDS
@@ -35,7 +35,10 @@ Progress = Callable[[Mapping[str, Any]], None]
 Prune = Callable[[int, float], str | None]
 """Called at each look with (images shown, selection score, the lower the better); says why to stop, or None."""
 
-GRID_SAMPLES = 64
+COLUMNS = 8
+GRID_SAMPLES = 8 * COLUMNS
+CLASS_ROWS = 16
+"""Classes whose samples a conditional game's grid shows, one a row."""
 SCATTER_SAMPLES = 1000
 
 
@@ -105,7 +108,7 @@ class Walk:
         """Rounds played at the last checkpoint; −1: there is none."""
 
     def _new_gan(self) -> gans.GAN:
-        return new_gan(self.config, self.dataset.shape)
+        return new_gan(self.config, self.dataset.shape, classes_of(self.config, self.dataset))
 
     # --- where it stands
 
@@ -300,16 +303,24 @@ class Walk:
         return {
             "config": self.config.model_dump(mode="json"),
             "shape": list(self.dataset.shape),
+            **({"classes": asdict(classes)} if (classes := self.gan.condition.classes) else {}),
             "model": model,
             "best": self.best,
         }
 
     def _picture(self) -> Any:
-        """The same latents at every look: a grid of images, or a scatter of points."""
+        """The same latents at every look: a grid of images, or a scatter of points; by class where there are any."""
+        classes = self.gan.condition.classes
         if self.dataset.kind == "points":
             centres = self.dataset.mixture.centres if self.dataset.mixture else None
-            return images.scatter(images.to_points(self.gan.sample(SCATTER_SAMPLES, seed=0)), centres)
-        return images.grid(images.to_uint8(self.gan.sample(GRID_SAMPLES, seed=0)), columns=8)
+            points, labels = self.gan.sample(SCATTER_SAMPLES, seed=0), self.gan.sample_labels(SCATTER_SAMPLES, seed=0)
+            return images.scatter(images.to_points(points), centres, labels=labels)
+        if classes:
+            rows = [label for label in classes.labels[:CLASS_ROWS] for _ in range(COLUMNS)]
+            samples = self.gan.sample(len(rows), seed=0, labels=rows)
+        else:
+            samples = self.gan.sample(GRID_SAMPLES, seed=0)
+        return images.grid(images.to_uint8(samples), columns=COLUMNS)
 
     # --- the end
 
@@ -318,18 +329,19 @@ class Walk:
         end = self.gan.counters.images
         report = self.evaluation.report
         try:
-            results = [
-                _result("last", "ema", end, report(self.gan)),
-                _result("last", "raw", end, report(self.gan, weights="raw")),
-                _result("untrained", "ema", 0, report(self._new_gan())),
-                _result("floor", None, None, self.evaluation.floor()),
+            scored = [
+                ("last", "ema", end, report(self.gan)),
+                ("last", "raw", end, report(self.gan, weights="raw")),
+                ("untrained", "ema", 0, report(self._new_gan())),
+                ("floor", None, None, self.evaluation.floor()),
             ]
         except images.NonFiniteImages as error:
             self._diverge(str(error), end)
         if self._best_model is not None:
             best = self._new_gan()
             best.load_state_dict(self._best_model)
-            results.insert(2, _result("best", "ema", best.counters.images, report(best)))
+            scored.insert(2, ("best", "ema", best.counters.images, report(best)))
+        results = _results(scored)
         if self.dataset.kind == "image":
             images.save_picture(trial_picture(self.evaluation, self.gan), self.folder.gallery_file)
         scores = {
@@ -351,14 +363,22 @@ class Walk:
             peak_memory_mb=peak_memory_mb(),
             environment=environment(),
         )
-        last = {name: score["value"] for name, score in results[0]["scores"].items() if score["value"] is not None}
+        reported = [score for result in results if _is_reported(result) for score in result["scores"].items()]
+        last = {name: score["value"] for name, score in reported if score["value"] is not None}
         final = {f"final/{name}": value for name, value in last.items()}
         self.tracker.summarize({**final, **_spent(counters)})
         return scores
 
 
-def _result(checkpoint: str, weights: str | None, at: int | None, scored: ScoreSet) -> dict[str, Any]:
-    return {"checkpoint": checkpoint, "weights": weights, "images": at, **scored.as_json()}
+def _results(scored: Sequence[tuple[str, str | None, int | None, ScoreSet]]) -> list[dict[str, Any]]:
+    """One for each (checkpoint, weights, images shown), then one for each that is scored class by class."""
+    told = [({"checkpoint": checkpoint, "weights": weights, "images": at}, s) for checkpoint, weights, at, s in scored]
+    whole = [{**about, **scores.as_json()} for about, scores in told if scores.scores]
+    return whole + [{**about, **scores.by_class.as_json()} for about, scores in told if scores.by_class]
+
+
+def _is_reported(result: Mapping[str, Any]) -> bool:
+    return (result["checkpoint"], result["weights"]) == ("last", "ema")
 
 
 def _spent(counters: Mapping[str, Any]) -> dict[str, Any]:

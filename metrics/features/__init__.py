@@ -80,6 +80,12 @@ FEATURES = Registry(
             )
             for model in ("ViT-S-14", "ViT-B-14", "ViT-L-14", "ViT-G-14")
         ),
+        Entry(
+            "stacked-digits",
+            "metrics.features.stacked_digits:StackedDigits",
+            "the digits network on each colour channel: 1,000 classes",
+            "Metz et al. 2017, arXiv:1611.02163",
+        ),
         Entry("identity", "metrics.features.identity:Identity", "points in the plane are their own features"),
     ],
 )

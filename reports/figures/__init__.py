@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.figures.canvas import DRAWN, INK, PALE, PALETTE, Drawing, Style, save, styles
+from reports.figures.canvas import DRAWN, INK, PALE, PALETTE, Drawing, Style, remove_others, save, styles
+from reports.figures.effects import forest
 from reports.figures.reach import budget, profile
 from reports.figures.scene import drawn_recipes, recipe_styles, scenes
 from reports.figures.standing import checkpoints, plane
@@ -22,15 +23,18 @@ __all__ = [
     "draw",
     "drawn_recipes",
     "recipe_styles",
+    "remove_others",
     "save",
     "styles",
 ]
 
 
 def draw(results: Results, comparison: Comparison) -> dict[str, list[Drawing]]:
-    """Every figure that the results allow, by the page's sections: "curves", "standing" and "health"."""
-    drawings: dict[str, list[Drawing]] = {"curves": [], "standing": [], "health": []}
+    """Every figure that the results allow, by the page's sections: "effects", "curves", "standing" and "health"."""
+    drawings: dict[str, list[Drawing]] = {"effects": [], "curves": [], "standing": [], "health": []}
     for scene in scenes(results, comparison):
+        if drawing := forest(scene):
+            drawings["effects"].append(drawing)
         drawings["curves"] += score_curves(scene)
         for figure in (plane, checkpoints, budget, profile):
             if drawing := figure(scene):

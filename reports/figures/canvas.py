@@ -40,6 +40,7 @@ DRAWN = 12
 LABEL = 30
 """Characters of a recipe's name in a legend."""
 DPI = 150
+ENDINGS = ("svg", "png", "pdf", "csv")
 
 _STYLE: Any = {
     "axes.axisbelow": True,
@@ -101,8 +102,21 @@ def save(drawings: Sequence[Drawing], folder: Path) -> None:
     """Write each drawing to `folder` as .svg, .png, .pdf and its data as .csv."""
     for drawing in drawings:
         data = drawing.data.to_csv(index=False, lineterminator="\n").encode()
-        for ending, content in (("svg", drawing.svg), ("png", drawing.png), ("pdf", drawing.pdf), ("csv", data)):
+        for ending, content in zip(ENDINGS, (drawing.svg, drawing.png, drawing.pdf, data), strict=True):
             write_atomic(folder / f"{drawing.name}.{ending}", partial(_put, content))
+
+
+def remove_others(drawings: Sequence[Drawing], folder: Path) -> None:
+    """Remove what `save` has once written to `folder` and that is none of these drawings; other files stay.
+
+    A drawing is told by its four files: whoever puts a file of their own there has no such four.
+    """
+    names = {drawing.name for drawing in drawings}
+    for svg in folder.glob("*.svg"):
+        files = [folder / f"{svg.stem}.{ending}" for ending in ENDINGS]
+        if svg.stem not in names and all(file.is_file() for file in files):
+            for file in files:
+                file.unlink()
 
 
 @contextmanager

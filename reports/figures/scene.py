@@ -24,6 +24,7 @@ class Scene:
         recipes: those drawn, in the order of the trials.
         styles: of every recipe of the results.
         note: the end of each caption: which recipes are left out, and the protocol where there are several.
+        protocol_note: the same of a figure that leaves no recipe out.
         suffix: of file names, apart for each block.
     """
 
@@ -32,6 +33,7 @@ class Scene:
     recipes: list[str]
     styles: dict[str, Style]
     note: str
+    protocol_note: str
     suffix: str
 
     @property
@@ -85,9 +87,8 @@ def scenes(results: Results, comparison: Comparison) -> list[Scene]:
         if len(block.shown) > DRAWN:
             by = f" by {block.metrics[0].label}" if block.metrics else ""
             note += f" Drawn: the {DRAWN} best of {len(block.shown):,} recipes{by}; the table has all."
-        if len(comparison.blocks) > 1:
-            note += f" Protocol {block.protocol_id}."
+        protocol_note = f" Protocol {block.protocol_id}." if len(comparison.blocks) > 1 else ""
         recipes = [recipe for recipe in results.recipes if recipe in drawn]
         suffix = f"-{slug(block.protocol_id)}" if place else ""
-        made.append(Scene(results, block, recipes, style, note, suffix))
+        made.append(Scene(results, block, recipes, style, note + protocol_note, protocol_note, suffix))
     return made

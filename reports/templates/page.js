@@ -47,29 +47,31 @@ for (const head of all("table th[data-sort]")) {
 }
 
 // --- recipes: chips and the search hide them in tables, figures and pictures alike
-const data = JSON.parse(document.getElementById("data").textContent);
-const places = new Map(data.recipes.map((recipe, place) => [recipe, place]));
-const chips = all(".chip input");
-const search = document.getElementById("search");
-const found = document.getElementById("found");
-const hiding = document.head.appendChild(document.createElement("style"));
-const show = () => {
-  const off = new Set(chips.filter((chip) => !chip.checked).map((chip) => chip.value));
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const visible = data.recipes.filter((recipe) => !off.has(recipe) && words.every((word) => recipe.toLowerCase().includes(word)));
-  const set = new Set(visible);
-  for (const item of all("[data-recipe]")) item.hidden = places.has(item.dataset.recipe) && !set.has(item.dataset.recipe);
-  const gone = data.recipes.filter((recipe) => !set.has(recipe)).map((recipe) => ".recipe-" + places.get(recipe));
-  hiding.textContent = gone.length ? gone.join() + " { display: none; }" : "";
-  found.textContent = gone.length ? `${visible.length} of ${data.recipes.length} recipes` : "";
-};
-for (const chip of chips) chip.addEventListener("change", show);
-search.addEventListener("input", show);
-document.getElementById("everything").addEventListener("click", () => {
-  for (const chip of chips) chip.checked = true;
-  search.value = "";
-  show();
-});
+const data = JSON.parse(document.getElementById("data")?.textContent ?? "null"); // a page of theory has no recipes
+if (data) {
+  const places = new Map(data.recipes.map((recipe, place) => [recipe, place]));
+  const chips = all(".chip input");
+  const search = document.getElementById("search");
+  const found = document.getElementById("found");
+  const hiding = document.head.appendChild(document.createElement("style"));
+  const show = () => {
+    const off = new Set(chips.filter((chip) => !chip.checked).map((chip) => chip.value));
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const visible = data.recipes.filter((recipe) => !off.has(recipe) && words.every((word) => recipe.toLowerCase().includes(word)));
+    const set = new Set(visible);
+    for (const item of all("[data-recipe]")) item.hidden = places.has(item.dataset.recipe) && !set.has(item.dataset.recipe);
+    const gone = data.recipes.filter((recipe) => !set.has(recipe)).map((recipe) => ".recipe-" + places.get(recipe));
+    hiding.textContent = gone.length ? gone.join() + " { display: none; }" : "";
+    found.textContent = gone.length ? `${visible.length} of ${data.recipes.length} recipes` : "";
+  };
+  for (const chip of chips) chip.addEventListener("change", show);
+  search.addEventListener("input", show);
+  document.getElementById("everything").addEventListener("click", () => {
+    for (const chip of chips) chip.checked = true;
+    search.value = "";
+    show();
+  });
+}
 
 // --- samples over time
 const slider = document.getElementById("time");

@@ -9,7 +9,7 @@ ensemble's, paired within each repeat, in alternating order; the median is repor
 
 The games are the 2-D MLP GAN on the ring of eight Gaussians in its common preset (batch 64, latent 64, depth 3), at a
 width where the cost of calling kernels is nearly all (32) and at one where arithmetic counts (128), and there with a
-larger batch too. With `--all`, every variant's common preset is timed as well, and a DCGAN.
+larger batch too. With `--all`, the common preset of every variant that points allow is timed as well, and a DCGAN.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import pytorch_lightning as pl
 import torch
 
 import gans
+from gans.catalogue import preset
 from gans.ensemble import Ensemble
 from harness import data
 from harness.config import TrialConfig, resolve
@@ -67,8 +68,19 @@ SETTINGS = (
     Setting("mlp 2-D, width 128, batch 256, latent 2", 1.8, {**_LARGE, "gan.latent_dim": 2}),
     Setting("mlp 2-D, width 128, batch 256", None, _LARGE),
 )
+
+
+def of_points(name: str) -> bool:
+    """Whether a variant can be played on points, without labels."""
+    recipe = preset(name)
+    return recipe.condition == "none" and recipe.attention is None and recipe.network != "autoencoder"
+
+
 MORE = (
-    *(Setting(f"{name}, common preset", None, {"gan": name, "gan.network": "mlp"}) for name in gans.names()),
+    *(
+        Setting(f"{name}, common preset", None, {"gan": name, "gan.network": "mlp"})
+        for name in filter(of_points, gans.names())
+    ),
     Setting("dcgan, polygons", None, {"dataset": "polygons", "gan.width": 16}),
 )
 
@@ -151,7 +163,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--all", action="store_true", help="every variant, and a DCGAN")
+    parser.add_argument("--all", action="store_true", help="every variant that points allow, and a DCGAN")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     settings = (*SETTINGS, *MORE) if asked.all else SETTINGS

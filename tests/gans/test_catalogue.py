@@ -32,7 +32,7 @@ def test_a_round_of_an_author_preset_shows_as_many_real_images_as_the_papers(nam
     assert recipe.batch_size * recipe.n_critic == images
 
 
-def test_common_presets_share_batch_and_latent_and_a_network_but_for_growing():
+def test_common_presets_share_batch_latent_and_network_but_for_growing_and_reconstructing():
     common = {name: presets["common"] for name, presets in PRESETS.items()}
     assert {(recipe.batch_size, recipe.latent_dim) for recipe in common.values()} == {(64, 64)}
-    assert {recipe.network for name, recipe in common.items() if name != "progressive"} == {"auto"}
+    assert {recipe.network for name, recipe in common.items() if name not in ("progressive", "began")} == {"auto"}

@@ -9,8 +9,9 @@ from torch.nn.utils import parametrize
 
 import gans
 from ganbench.errors import UserError
+from gans.conditions import Labelled
 from gans.growth import stage
-from gans.module import SAMPLE_BLOCK
+from gans.sampling import SAMPLE_BLOCK
 
 
 def trainer(**options):
@@ -42,7 +43,10 @@ def reals(gan, step):
     """The real batch of one discriminator step: a pure function of the step, as in the harness."""
     generator = torch.Generator().manual_seed(1000 + step)
     sizes = (size for first, size in reversed(gan.schedule.batches(gan.total_images)) if first <= step)
-    return torch.rand(next(sizes), *gan.shape, generator=generator) * 2 - 1
+    samples = torch.rand(next(sizes), *gan.shape, generator=generator) * 2 - 1
+    if not gan.condition.classes:
+        return samples
+    return Labelled(samples, torch.randint(len(gan.condition.classes), (len(samples),), generator=generator))
 
 
 def play(gan, rounds, per_call=1, callbacks=(), device="cpu", **options):
@@ -56,9 +60,10 @@ def play(gan, rounds, per_call=1, callbacks=(), device="cpu", **options):
 
 
 def build(name, **options):
-    images = options.pop("images", False) or name == "progressive"
+    images = options.pop("images", False) or name in ("progressive", "sagan", "began")
     shape = {"image_shape": (1, 8, 8)} if images else {"data_dim": 2}
-    return gans.build(name, **shape, **{"width": 4, "latent_dim": 8, "batch_size": 8, "total_images": 640, **options})
+    small = {"width": 4, "latent_dim": 8, "batch_size": 8, "total_images": 640}
+    return gans.build(name, **shape, classes=3, **{**small, **options})
 
 
 def weights(gan):
@@ -84,7 +89,9 @@ def test_every_variant_plays_counts_and_changes_both_players(name, device):
 
 OTHERWISE = {
     "clip": 0.5, "penalty_weight": 3.0, "penalty_target": 2.0, "lsgan_a": 0.3, "lsgan_b": 0.7, "lsgan_c": 0.4,
+    "class_weight": 3.0,
     "beta1": 0.7, "beta2": 0.6, "depth": 2, "width_at": 16, "max_width": 2, "pooling": "mean",
+    "dragan_noise": 0.1, "balance_target": 0.9, "balance_rate": 0.9, "critic_norm": "none",
 }  # fmt: skip
 """Another value of each option that some recipe does not read …"""
 
@@ -97,10 +104,13 @@ GROWING = {
 
 @pytest.mark.parametrize(
     ("name", "images"),
-    [*((name, False) for name in gans.names() if name != "progressive"), ("vanilla", True), ("progressive", True)],
+    [
+        *((name, False) for name in gans.names() if name not in ("progressive", "sagan", "began")),
+        *((name, True) for name in ("vanilla", "progressive", "sagan", "began")),
+    ],
 )
 def test_an_idle_option_changes_nothing_and_every_other_one_does(name, images):
-    network = "mlp" if not images else "progressive" if name == "progressive" else "dcgan"
+    network = "mlp" if not images else {"progressive": "progressive", "began": "autoencoder"}.get(name, "dcgan")
     options = {"images": images, "network": network}
     budget = {"total_images": 64}  # short, so that growing begins
     gan = play(build(name, **options, **budget), rounds=6)
@@ -113,7 +123,9 @@ def test_an_idle_option_changes_nothing_and_every_other_one_does(name, images):
     unchanged = {what for what, played in changed.items() if same(weights(gan), weights(played))}
     if "growing" in unchanged:
         unchanged = unchanged - {"growing"} | set(GROWING)
-    assert unchanged == gan.recipe.idle()
+    # an autoencoder has no attention nor minibatch statistics; a DCGAN critic of 8×8 images has no normalised layer
+    elsewhere = {"attention", "minibatch", "critic_norm"}
+    assert unchanged - elsewhere == gan.recipe.idle() - elsewhere
 
 
 @pytest.mark.parametrize("name", gans.names())
@@ -196,7 +208,7 @@ def test_seed_changes_weights():
     assert not same(weights(build("lsgan", seed=0)), weights(build("lsgan", seed=1)))
 
 
-@pytest.mark.parametrize("name", ["vanilla", "wgan", "sngan", "progressive"])
+@pytest.mark.parametrize("name", ["vanilla", "wgan", "sngan", "progressive", "began"])
 def test_resume_is_exact(name, device):
     straight = weights(play(build(name), 8, device=device))
     first = play(build(name), 5, device=device)
@@ -358,6 +370,10 @@ def test_progressive_on_least_squares():
         ({"name": "wgan", "preset": "autor"}, "did you mean 'author'"),
         ({"name": "wgan", "image_shape": (1, 8, 8)}, "exactly one"),
         ({"name": "progressive"}, "points"),
+        (
+            {"name": "vanilla", "constraint": "gradient-penalty", "critic_norm": "batch"},
+            "vanilla do not fit: gan.constr",
+        ),
     ],
 )
 def test_mistakes_are_told(options, message):

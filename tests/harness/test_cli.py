@@ -22,12 +22,13 @@ from harness.config import merge, resolve, trial_id
 from harness.config_text import parse_assignments
 from harness.store import TrialFolder
 from harness.sweep.distributions import parse
+from harness.theory.experiments import EXPERIMENTS
 
 COMMAND = Path(sys.executable).with_name("ganbench")
 LOCAL = ("--wandb=disabled", "--device=cpu")
 COMMANDS = (
     "", "train", "sample", "evaluate", "sweep", "sweep run", "sweep status", "sweep retry", "sweep export",
-    "sweep list", "report", "compare", "list", "doctor", "sync", "cache", "cache prune",
+    "sweep list", "report", "compare", "list", "check", "doctor", "sync", "cache", "cache prune",
 )  # fmt: skip
 
 SPEC = """\
@@ -340,14 +341,18 @@ def test_a_dry_run_says_how_many_trials_a_search_will_add(ganbench, tmp_path):
 def test_the_shipped_sweeps_are_listed_and_exported(ganbench, tmp_path):
     listed = [line.split()[0] for line in ganbench("sweep", "list").out.splitlines()]
     assert "quickstart" in listed
-    for name in listed:
+    assert "theory/sensitivity" in listed
+    experiments = {f"theory/{entry.name}" for entry in EXPERIMENTS.entries()}
+    assert experiments <= set(listed)
+    for name in set(listed) - experiments:
         ended = ganbench("sweep", "export", name)
         exported = yaml.safe_load(ended.out)
         assert ("note: W&B has no phases" in ended.err) == (name == "lucic")
         assert exported["program"] == "ganbench"
         point = {key: parse(key, block).quantile(0.0) for key, block in exported["parameters"].items()}
         assignments = [f"{key}={json.dumps(value)}" for key, value in point.items()]  # as W&B's agent gives them
-        assert resolve(parse_assignments(assignments)).gan.name == point["gan.name"]
+        variant = point["gan.name"] if "gan.name" in point else point["gan"]["name"]  # with what goes with it
+        assert resolve(parse_assignments(assignments)).gan.name == variant
     assert list(tmp_path.iterdir()) == []
 
 

@@ -66,6 +66,17 @@ def test_resolving_a_dump_changes_nothing():
     assert set(merge(config.model_dump())) == set(OPTIONS)
 
 
+def test_a_trials_own_files_are_read_where_its_variants_package_is_not_installed():
+    dump = resolve(BASE).model_dump(mode="json")
+    dump["gan"]["name"] = "of-another-package"
+    config = resolve(dump)
+    assert config.model_dump(mode="json") == dump
+    with pytest.raises(UserError, match="unknown variant 'of-another-package'"):  # to train it, it must be
+        check_names(config)
+    with pytest.raises(UserError, match="unknown variant 'of-another-package'"):
+        resolve({**BASE, "gan": "of-another-package"})
+
+
 @pytest.mark.parametrize(("images", "every"), [(20_000, 2000), (1000, 100), (320, 64)])
 def test_scoring_interval_is_a_tenth_of_the_budget_but_a_batch_at_least(images, every):
     assert resolve(with_(images=images)).evaluation.every == every

@@ -20,6 +20,9 @@ DOCUMENTS = (
     "docs/scaling.md",
     "docs/report.md",
     "docs/speed.md",
+    "docs/extending.md",
+    "docs/combining.md",
+    "docs/theory.md",
     *PAGES,
 )
 

@@ -50,6 +50,16 @@ def test_scores_are_one_row_per_trial_result_and_metric(sweep, trained):
     assert set(results.protocols) == {result["protocol_id"] for result in scores}
 
 
+def test_a_metric_whose_package_is_not_installed_goes_by_its_name(tmp_path, trained):
+    folder = TrialFolder(shutil.copytree(trained, tmp_path / "trial"))
+    scores = folder.scores()
+    for result in scores["results"]:
+        result["scores"]["of-another-package"] = result["scores"]["fid"]
+    folder.write_scores(scores)
+    rows = collect([folder.path]).scores.query("metric == 'of-another-package'")
+    assert set(rows["label"]) == {"of-another-package (digits)"}
+
+
 def test_every_trial_is_a_row_however_it_ended(sweep):
     trials = collect([sweep]).trials
     assert list(trials["recipe"]) == ["vanilla", "vanilla", "vanilla", "lsgan"]
@@ -208,3 +218,11 @@ def test_a_sweep_of_failures_only_renders_and_says_so(tmp_path, tiny):
     assert (block.protocol_id, block.rows[0].n, block.rows[0].failed) == ("", 0, 3)
     assert write(results, tmp_path / "report").is_file()
     assert "killed by signal 9" in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_commands_quote_what_a_shell_would_take_apart(tmp_path, trained):
+    path = shutil.copytree(trained, tmp_path / "two words")
+    assert collect([path]).commands == [
+        f"ganbench train --config '{path}/config.yaml' --out '{path}-again'",
+        f"ganbench report '{path}'",
+    ]

@@ -58,8 +58,9 @@ def test_what_is_logged_is_what_the_page_lists(name):
     for preset in PRESETS[name]:
         small = {"width": 4, "latent_dim": 4, "batch_size": 4}
         small |= dict.fromkeys(("generator_batch", "generator_width", "width_at"))
-        gan = gans.build(name, preset=preset, image_shape=(1, 8, 8), **small)
-        sampler = Sampler(np.zeros((40, 1, 8, 8), np.uint8), batch_size=4, seed=0)
+        gan = gans.build(name, preset=preset, image_shape=(1, 8, 8), classes=2, **small)
+        labels = np.arange(40) % 2 if gan.condition.classes else None
+        sampler = Sampler(np.zeros((40, 1, 8, 8), np.uint8), batch_size=4, seed=0, labels=labels)
         loader = RoundLoader(sampler, n_critic=gan.recipe.n_critic, plan=[range(1)])
         lean_trainer(device="cpu").fit(gan, loader)
         logged |= {value for record in gan.drain() for value in record.values}

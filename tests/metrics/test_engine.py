@@ -237,3 +237,33 @@ def test_importing_the_package_and_its_catalogue_is_light() -> None:
     assert all(getattr(metrics, name) is not None for name in metrics.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = metrics.nothing
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "TypeError"),
+        ("many", "ValueError"),
+        (Estimate(float("inf"), 1.0), "the computation ended in inf"),
+    ],
+)
+def test_whatever_another_packages_metric_gives_becomes_a_reason_and_costs_no_other_score(
+    monkeypatch, real_images, fake_images, given, said
+):
+    monkeypatch.setattr("metrics.scorers.kernel", lambda comparison: given)
+    scores = Judge(real_images, metrics=["kid", "fid"]).score(fake_images)
+    assert scores["kid"].value is None
+    assert said in scores["kid"].reason
+    assert scores["fid"].value > 0
+
+
+def test_numbers_of_another_packages_metric_become_plain_floats(monkeypatch, real_images, fake_images):
+    monkeypatch.setattr("metrics.scorers.kernel", lambda comparison: Estimate(np.float32(0.5), torch.tensor(0.25)))
+    score = Judge(real_images, metrics=["kid"]).score(fake_images)["kid"]
+    assert (type(score.value), type(score.spread)) == (float, float)
+    assert (score.value, score.spread) == (0.5, 0.25)
+
+
+def test_a_deviation_that_is_no_number_is_none(monkeypatch, real_images, fake_images):
+    monkeypatch.setattr("metrics.scorers.kernel", lambda comparison: Estimate(1.0, float("nan")))
+    assert Judge(real_images, metrics=["kid"]).score(fake_images)["kid"] == Score(1.0, "lower", notes=())

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ganbench.errors import UserError
-from metrics import mode_scores
+from metrics import class_scores, mode_scores
 
 
 def test_perfect_generator(ring) -> None:
@@ -40,3 +40,19 @@ def test_unequal_dimensions_and_senseless_deviations_are_refused(ring) -> None:
         mode_scores(np.zeros((5, 3)), centres=ring.centres, std=0.1)
     with pytest.raises(UserError, match="std=0"):
         mode_scores(np.zeros((5, 2)), centres=ring.centres, std=0)
+
+
+def test_classes_are_covered_from_a_tenth_of_their_fair_share() -> None:
+    def logits(*counts: int) -> np.ndarray:
+        return np.repeat(np.eye(4), counts, axis=0)
+
+    even = class_scores(logits(50, 50, 50, 50))
+    assert (even.covered, even.kl) == (4, pytest.approx(0, abs=1e-12))
+    assert class_scores(logits(191, 5, 4, 0)).covered == 2  # a tenth of 50 is 5
+    assert class_scores(logits(200, 0, 0, 0)).kl == pytest.approx(np.log(4))
+    assert class_scores(logits(1, 1, 0, 0)).covered == 2  # one sample at least, however few there are
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(UserError):
+        class_scores(np.full((3, 4), np.nan))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,3 +149,51 @@ def searched_study() -> Results:
     ]  # fmt: skip
     search = Search("best FID (selection split)", pd.DataFrame(rows, columns=list(SEARCH)))
     return dataclasses.replace(study(["wgan"]), search=search)
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+TOLD = "result-of-the-test"
+
+
+class Browser:
+    """Opens a copy of a page with one script more, and reads what that script found."""
+
+    def __init__(self, index: Path, folder: Path) -> None:
+        self._html = index.read_text()
+        self._folder = folder
+
+    def run(self, steps: str, *options: str, width: int = 1280) -> tuple[dict[str, Any], str]:
+        """What `steps` left in the object `found`, and what the browser's console said."""
+        assert CHROMIUM is not None
+        script = f"""addEventListener("load", () => {{ const found = {{}}; const $ = (s) => document.querySelector(s);
+          const $$ = (s) => [...document.querySelectorAll(s)];
+          const fire = (item, kind) => item.dispatchEvent(new Event(kind, {{ bubbles: true }}));
+          {steps}
+          const pre = document.createElement("pre"); pre.id = "{TOLD}"; pre.textContent = btoa(JSON.stringify(found));
+          document.body.append(pre); }});"""
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        html, replaced = re.subn(r"script-src '", f"script-src 'sha256-{digest}' '", self._html)
+        assert replaced == 1
+        copy = self._folder / "copy.html"
+        copy.write_text(html.replace("</body>", f"<script>{script}</script></body>"))
+        run = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--disable-dev-shm-usage", f"--window-size={width},900",
+             "--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={self._folder / 'profile'}",
+             *options, "--dump-dom", copy.as_uri()],
+            capture_output=True, text=True, timeout=180, check=True,
+        )  # fmt: skip
+        told = re.search(rf'<pre id="{TOLD}">([^<]*)</pre>', run.stdout)
+        assert told, run.stdout[-500:]
+        console = "\n".join(line for line in run.stderr.splitlines() if "CONSOLE" in line)
+        found: dict[str, Any] = json.loads(base64.b64decode(told[1]))
+        return found, console
+
+
+@pytest.fixture(scope="session")
+def open_page() -> Callable[[Path, Path], Browser]:
+    """A real browser for the page at a path, with a folder of its own."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome")
+    return Browser

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from reports.effects import Effect, contrasts, estimates
+from reports.factors import Crossing, Factor
 from reports.ranks import rank_ranges, surely_better
 from reports.statistics import Interval, budget_curve, difference, interval, proportion
 
@@ -124,4 +127,58 @@ def test_of_equal_recipes_a_winner_is_seldom_declared(capsys: pytest.CaptureFixt
     rng = np.random.default_rng(15)
     claims = sum(surely_better(list(rng.normal(size=(8, 4))), lower_is_better=True).any() for _ in range(STUDIES))
     report(capsys, "8 equal recipes, n = 4: any called better than another", claims / STUDIES)
+    assert claims / STUDIES <= 0.05
+
+
+def factorial(n: int, truth: Mapping[str, float], *, skewed: bool = False) -> Iterator[dict[str, Effect]]:
+    """Studies of 2 × 2 × 2 recipes: a seed shifts all alike, and each varies by itself, the last 8 times as much.
+
+    `truth` holds the effects that are not 0, by label.
+    """
+    names = ("a", "b", "c")
+    places = {"".join(map(str, place)): place for place in product(range(2), repeat=3)}
+    design = contrasts(Crossing(tuple(Factor(name, ("0", "1")) for name in names), places))
+    # a cell's mean: half a main effect for each level, a quarter of an interaction of two …
+    mean = {
+        recipe: sum(
+            truth.get(one.label, 0.0) * float(np.prod([2 * place[names.index(name)] - 1 for name in one.factors]))
+            / 2**one.order
+            for one in design
+        )
+        for recipe, place in places.items()
+    }  # fmt: skip
+    rng = np.random.default_rng(16)
+    for _ in range(STUDIES):
+        shift = rng.normal(0.0, 4.0, n)
+        noise = rng.gamma(9.0, 1 / 3, (8, n)) - 3 if skewed else rng.normal(0.0, 1.0, (8, n))
+        scores = {
+            recipe: dict(enumerate(20 + mean[recipe] + shift + (1 + i) / 4 * noise[i]))
+            for i, recipe in enumerate(places)
+        }
+        found = estimates(design, scores, range(n), lower_is_better=True)
+        yield {one.label: effect for one, effect in zip(design, found, strict=True)}
+
+
+@pytest.mark.parametrize(("n", "skewed"), [(3, False), (5, False), (5, True)])
+def test_intervals_of_effects_hold_the_true_effects(n: int, skewed: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = {"a: 0 → 1": -3.0, "b × c": 1.0, "a × b × c": 0.5}
+    held: dict[str, list[bool]] = {}
+    for study in factorial(n, truth, skewed=skewed):
+        for label, effect in study.items():
+            held.setdefault(label, []).append(effect.interval.holds(truth.get(label, 0.0)))
+    shares = {label: float(np.mean(of_it)) for label, of_it in held.items()}
+    assert len(shares) == 7
+    report(
+        capsys,
+        f"effects of 3 factors, n = {n}{', skewed' if skewed else ''}, all 7",
+        float(np.mean(list(shares.values()))),
+    )
+    with capsys.disabled():
+        print(f" (lowest {100 * min(shares.values()):.1f}, highest {100 * max(shares.values()):.1f})", end="")
+    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
+
+
+def test_of_factors_without_effects_one_is_seldom_called_sure(capsys: pytest.CaptureFixture[str]) -> None:
+    claims = sum(any(effect.sure for effect in study.values()) for study in factorial(5, {}))
+    report(capsys, "3 factors without effects, n = 5: any effect called sure", claims / STUDIES)
     assert claims / STUDIES <= 0.05

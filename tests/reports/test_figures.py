@@ -100,6 +100,7 @@ def test_each_section_has_its_figures_with_axes_and_directions_named(make_study:
     results = with_health(make_study(["a", "b"]))
     sections = draw(results, comparison(results))
     assert {name: [drawing.name for drawing in made] for name, made in sections.items()} == {
+        "effects": [],
         "curves": SCORES,
         "standing": ["precision-recall", "checkpoints", "budget", "profile"],
         "health": ["losses", "gradients", "accuracy"],

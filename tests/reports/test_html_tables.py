@@ -7,7 +7,7 @@ from reports import to_html
 from reports.html_tables import table_html
 from reports.ranking import comparison
 from reports.results import Results
-from reports.tables import tables
+from reports.tables import Table, Text, tables
 
 Make = Callable[..., Results]
 
@@ -51,6 +51,12 @@ def test_rows_say_whose_they_are_and_cells_what_they_are_sorted_by(make_study: M
     assert "<strong>1.10 ± 0.25</strong>" in html
     assert '<span class="swatch" style="background:#0072B2"></span>a' in html
     assert html.count('<tbody class="references">') == 1
+
+
+def test_a_column_of_words_is_sorted_as_words() -> None:
+    rows = ((Text("a"), Text("Height"), Text("0.5", 0.5)), (Text("b"), Text("Ratio"), Text("—")))
+    head, *_ = Cells(table_html(Table("errors", "Errors", ("curve", "figure", "mean"), rows))).rows
+    assert [cell[0]["data-sort"] for cell in head[1]] == ["text", "text", "number"]
 
 
 def test_names_stay_text(nasty: Results) -> None:

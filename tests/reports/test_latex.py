@@ -10,17 +10,24 @@ from pathlib import Path
 import pytest
 
 from reports import to_latex
+from reports.latex import tables_latex
 from reports.ranking import comparison
 from reports.results import Results
 from reports.rows import Comparison
+from reports.tables import Table, Text
 
 Make = Callable[..., Results]
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 
 
 def compile_log(compared: Comparison, folder: Path) -> str:
-    """What pdfLaTeX says of an article with the tables in two columns."""
-    (folder / "table.tex").write_text(to_latex(compared), encoding="utf-8")
+    """What pdfLaTeX says of an article with the comparison's tables."""
+    return compile_text(to_latex(compared), folder)
+
+
+def compile_text(text: str, folder: Path) -> str:
+    """What pdfLaTeX says of an article with these tables in two columns."""
+    (folder / "table.tex").write_text(text, encoding="utf-8")
     document = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
     (folder / "main.tex").write_text(document)
     run = subprocess.run(
@@ -57,7 +64,7 @@ def test_it_is_well_formed_and_names_stay_text(nasty: Results) -> None:
     assert not open_ones
     known = {"textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar", "textbf",
              "texttt", "ldots", "pm", "uparrow", "downarrow", "midrule", "toprule", "bottomrule", "shortstack", "dag",
-             "begin", "end", "raggedright"}  # fmt: skip
+             "alpha", "begin", "end", "raggedright"}  # fmt: skip
     for table in tabulars(text):
         columns = table[table.index("}{") + 2 : table.index("\n") - 1]
         rows = [line for line in table.splitlines() if line.endswith(r" \\")]
@@ -96,6 +103,23 @@ def test_each_protocol_has_floats_of_its_own(make_study: Make) -> None:
     )
     assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") >= 2
     assert "Protocol ffff00001111 --- features: digits" in text
+
+
+SIGNS = "σ(D) N(θ, 1) C_α/√k αβ λ·r(x) p² û ū v̂ x̄ ñ 2·JS ∞ ≤ ≠ π Δ φ ‖∇f‖ √(1 − s + s²) L₁ ε γ"
+
+
+def test_what_theory_is_written_in_is_printed() -> None:
+    text = tables_latex("t", [Table("errors", SIGNS, (SIGNS, "n"), ((Text(SIGNS), Text("5")),))], [SIGNS])
+    assert "U+" not in text
+    assert r"$\sigma$(D) N($\theta$, 1) C\_$\alpha$/$\surd$k" in text
+    assert r"$\hat{v}$ $\bar{x}$" in text
+    assert "U+4E2D" in tables_latex("t", [], ["中"])
+
+
+@needs_latex
+def test_what_theory_is_written_in_compiles(tmp_path: Path) -> None:
+    table = Table("errors", SIGNS, ("curve", "n"), ((Text(SIGNS), Text("5")),))
+    compile_text(tables_latex(SIGNS, [table], [SIGNS]), tmp_path)
 
 
 @needs_latex

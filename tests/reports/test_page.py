@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,50 +15,12 @@ import reports
 from reports.results import Grid, Results
 
 Make = Callable[..., Results]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome")
+Open = Callable[[Path, Path], Any]
 NASTY = "<script>alert('x')</script> & \"q\""
-TOLD = "result-of-the-test"
-
-
-class Browser:
-    """Opens a copy of a page with one script more, and reads what that script found."""
-
-    def __init__(self, index: Path, folder: Path) -> None:
-        self._html = index.read_text()
-        self._folder = folder
-
-    def run(self, steps: str, *options: str, width: int = 1280) -> tuple[dict[str, Any], str]:
-        """What `steps` left in the object `found`, and what the browser's console said."""
-        assert CHROMIUM is not None
-        script = f"""addEventListener("load", () => {{ const found = {{}}; const $ = (s) => document.querySelector(s);
-          const $$ = (s) => [...document.querySelectorAll(s)];
-          const fire = (item, kind) => item.dispatchEvent(new Event(kind, {{ bubbles: true }}));
-          {steps}
-          const pre = document.createElement("pre"); pre.id = "{TOLD}"; pre.textContent = btoa(JSON.stringify(found));
-          document.body.append(pre); }});"""
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        html, replaced = re.subn(r"script-src '", f"script-src 'sha256-{digest}' '", self._html)
-        assert replaced == 1
-        copy = self._folder / "copy.html"
-        copy.write_text(html.replace("</body>", f"<script>{script}</script></body>"))
-        run = subprocess.run(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             "--disable-dev-shm-usage", f"--window-size={width},900",
-             "--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={self._folder / 'profile'}",
-             *options, "--dump-dom", copy.as_uri()],
-            capture_output=True, text=True, timeout=180, check=True,
-        )  # fmt: skip
-        told = re.search(rf'<pre id="{TOLD}">([^<]*)</pre>', run.stdout)
-        assert told, run.stdout[-500:]
-        console = "\n".join(line for line in run.stderr.splitlines() if "CONSOLE" in line)
-        found: dict[str, Any] = json.loads(base64.b64decode(told[1]))
-        return found, console
 
 
 @pytest.fixture(scope="module")
-def browser(make_study: Make, tmp_path_factory: pytest.TempPathFactory) -> Browser:
+def browser(make_study: Make, open_page: Open, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("page")
     made = make_study(["wgan-gp", NASTY, "bad"], failed=[("bad", 2)], grids=folder)
     early = []
@@ -73,10 +29,10 @@ def browser(make_study: Make, tmp_path_factory: pytest.TempPathFactory) -> Brows
         Image.fromarray(np.zeros((112, 112), dtype=np.uint8)).save(path)
         early.append(Grid(grid.recipe, grid.seed, 0, path))
     index = reports.write(dataclasses.replace(made, grids=[*made.grids, *early]), folder / "report")
-    return Browser(index, folder)
+    return open_page(index, folder)
 
 
-def test_nothing_is_wrong_in_the_console_and_all_is_laid_out(browser: Browser) -> None:
+def test_nothing_is_wrong_in_the_console_and_all_is_laid_out(browser: Any) -> None:
     found, console = browser.run(
         """found.pictures = document.images.length && $$("img").every((image) => image.naturalWidth === 112);
         found.figures = Math.min(...$$("figure svg").map((svg) => svg.getBoundingClientRect().width));
@@ -93,7 +49,7 @@ def test_nothing_is_wrong_in_the_console_and_all_is_laid_out(browser: Browser) -
     assert found["names"] >= 2  # the name is text, in the table and beside the samples
 
 
-def test_a_column_sorts_both_ways_with_missing_values_last(browser: Browser) -> None:
+def test_a_column_sorts_both_ways_with_missing_values_last(browser: Any) -> None:
     found, console = browser.run(
         """const head = $$("table.scores thead th")[2]; const button = head.querySelector("button");
         const column = () => $$("table.scores tbody:first-of-type tr").map((row) => row.cells[2].dataset.value);
@@ -113,7 +69,7 @@ def test_a_column_sorts_both_ways_with_missing_values_last(browser: Browser) -> 
     assert found["names"][0] == NASTY
 
 
-def test_chips_and_search_hide_a_recipe_everywhere(browser: Browser) -> None:
+def test_chips_and_search_hide_a_recipe_everywhere(browser: Any) -> None:
     found, console = browser.run(
         """const seen = (s) => $$(s).filter((item) => getComputedStyle(item).display !== "none").length;
         const state = () => ({ rows: seen("table.scores tbody:first-of-type tr"), pictures: seen(".samples tbody tr"),
@@ -131,7 +87,7 @@ def test_chips_and_search_hide_a_recipe_everywhere(browser: Browser) -> None:
     assert found["search"] == {"rows": 1, "pictures": 1, "lines": False, "others": False, "says": "1 of 3 recipes"}
 
 
-def test_the_slider_shows_earlier_samples(browser: Browser) -> None:
+def test_the_slider_shows_earlier_samples(browser: Any) -> None:
     found, console = browser.run(
         """const slider = $("#time"); const image = $(".samples img");
         found.last = [slider.max, slider.value, image.src, image.nextElementSibling.textContent];
@@ -149,7 +105,7 @@ def test_the_slider_shows_earlier_samples(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_theme_follows_the_system_until_it_is_chosen(browser: Browser, scheme: str) -> None:
+def test_the_theme_follows_the_system_until_it_is_chosen(browser: Any, scheme: str) -> None:
     number = {"dark": 0, "light": 1}[scheme]
     found, console = browser.run(
         """const paper = () => getComputedStyle(document.body).backgroundColor; const button = $("#theme");
@@ -169,6 +125,6 @@ def test_the_theme_follows_the_system_until_it_is_chosen(browser: Browser, schem
     assert (found["line"] == found["night"]) == (scheme == "dark")  # lines have colours for either paper
 
 
-def test_printing_opens_what_is_folded(browser: Browser) -> None:
+def test_printing_opens_what_is_folded(browser: Any) -> None:
     found, _ = browser.run("""fire(window, "beforeprint"); found.open = $$("details").every((box) => box.open);""")
     assert found["open"]

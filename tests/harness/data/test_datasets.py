@@ -12,7 +12,13 @@ from ganbench.errors import UserError
 from harness.data import DATASETS, Dataset, Mixture, load, mixtures, polygons
 from harness.data.published import PUBLISHED
 
-OPTIONS = {"ring8": {}, "grid25": {}, "digits": {"size": 16}, "polygons": {"n": 200}}
+OPTIONS = {
+    "ring8": {},
+    "grid25": {},
+    "digits": {"size": 16},
+    "stacked-digits": {"size": 16, "n": 50},
+    "polygons": {"n": 200},
+}
 
 
 def test_every_name_of_the_catalogue_is_tried_here():
@@ -62,7 +68,8 @@ def test_fingerprint_sees_one_changed_pixel_in_any_part_and_a_change_of_shape():
 @pytest.mark.parametrize("name", OPTIONS)
 def test_kind_and_shape(name):
     data = load(name, **OPTIONS[name])
-    assert (data.kind, data.shape) == (("points", (2,)) if data.mixture else ("image", (1, 16, 16)))
+    channels = 3 if name == "stacked-digits" else 1
+    assert (data.kind, data.shape) == (("points", (2,)) if data.mixture else ("image", (channels, 16, 16)))
     assert data.name == name
     for array in data.splits().values():
         assert array.shape[1:] == data.shape
@@ -108,12 +115,31 @@ def test_centres_lie_where_the_names_say():
     }
 
 
-@pytest.mark.parametrize("name", ["ring8", "grid25", "polygons"])
+@pytest.mark.parametrize("name", ["ring8", "grid25", "stacked-digits", "polygons"])
 def test_fewer_training_samples_are_the_first_of_more(name):
     few, many = load(name, n=50), load(name, n=400)
     assert np.array_equal(few.train, many.train[:50])
     assert np.array_equal(few.selection, many.selection)
     assert np.array_equal(few.test, many.test)
+
+
+def test_stacked_digits_are_three_digits_of_the_same_part_and_a_thousand_modes():
+    data, single = load("stacked-digits"), load("digits")
+    assert [len(part) for part in data.splits().values()] == [20_000, 2_000, 5_000]
+    for split, images in data.splits().items():
+        known = {}
+        for image, label in zip(single.splits()[split][:, 0], single.labels[split], strict=True):
+            known.setdefault(image.tobytes(), set()).add(int(label))
+        for stack, label in zip(images[:100], data.labels[split][:100], strict=True):
+            digits = divmod(int(label), 100)[0], int(label) // 10 % 10, int(label) % 10
+            for channel, digit in zip(stack, digits, strict=True):
+                assert digit in known[channel.tobytes()]
+    counts = np.bincount(data.labels["train"], minlength=1000)
+    assert len(counts) == 1000
+    assert counts.min() > 0
+    assert ((counts - 20) ** 2 / 20).sum() == pytest.approx(999, abs=5 * np.sqrt(2 * 999))  # chi² of equal chances
+    again, other = load("stacked-digits", n=50), load("stacked-digits", n=50, seed=1)
+    assert not np.array_equal(again.train, other.train)
 
 
 def test_digits_keep_their_split_labels_and_pixels():

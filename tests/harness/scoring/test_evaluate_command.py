@@ -229,7 +229,8 @@ def test_a_killed_evaluation_continues_from_stored_features(ganbench, tmp_path, 
     seen, cache = tmp_path / "seen", tmp_path / "cache"
     arguments = ("evaluate", *QUICK, "--fake=many.npz", "--features=slow_net:Slow", "--bare", "--json")
     command = [Path(sys.executable).with_name("ganbench"), *arguments]
-    environment = {**os.environ, "GANBENCH_CACHE": str(cache), "PYTHONPATH": str(tmp_path)}
+    places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "GANBENCH_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(places)}
 
     def answered() -> int:
         count = sum(map(int, seen.read_text().split()))

@@ -14,7 +14,7 @@ import gans
 from ganbench.errors import UserError
 from harness import data
 from harness.config import EvaluationConfig
-from harness.scoring.evaluation import Evaluation, combine, generator_draw, resolve_features
+from harness.scoring.evaluation import Drawn, Evaluation, combine, generator_draw, resolve_features
 from metrics import METRICS, Protocol, Score
 
 QUICK = {"n_fake": 40, "generation_seeds": 2, "splits": 2, "metrics": ["fid", "precision"]}
@@ -67,10 +67,11 @@ def test_protocols_of_other_sizes_settings_or_data_differ(digits, untrained):
 
 def test_asking_for_more_metrics_changes_no_id(digits, untrained):
     ring = data.load("ring8", n=200)
-    points, on_points = replace(ring, test=ring.test[:200]), gans.build("vanilla", data_dim=2, seed=0)
+    points, on_points = replace(ring, test=ring.test[:200], labels=None), gans.build("vanilla", data_dim=2, seed=0)
     for dataset, gan in ((digits, untrained), (points, on_points)):
         kind = "points" if dataset.kind == "points" else "images"
-        fitting = [row.name for row in METRICS if row.judges(kind) and row.needs not in ("polygons", "mixture")]
+        rows = [row for row in METRICS if row.judges(kind) and not row.by_class]
+        fitting = [row.name for row in rows if row.needs not in ("polygons", "mixture")]
         for result in (lambda scored, gan: scored.report(gan), lambda scored, _: scored.floor()):
             ids = {
                 result(evaluation(dataset, metrics=metrics, generation_seeds=1), gan).protocol_id
@@ -162,13 +163,13 @@ def test_the_floor_of_little_training_data_uses_what_there_is(digits):
 def test_the_gap_to_the_training_set_shows_what_was_memorised():
     few = data.load("digits", n=300)
     scored = evaluation(few, n_fake=300)
-    copier = scored.gap(lambda n, seed: few.train)
+    copier = scored.gap(lambda n, seed: Drawn(few.train))
     assert copier.n_real == 300
     assert copier.train.value == pytest.approx(0, abs=1e-6)
     assert copier.value.value > 0.5
     assert copier.value.value == pytest.approx(copier.test.value - copier.train.value)
     assert copier.value.spread_over == "2 generation seeds"
-    fresh = scored.gap(lambda n, seed: few.selection)
+    fresh = scored.gap(lambda n, seed: Drawn(few.selection))
     assert abs(fresh.value.value) < copier.value.value / 2
 
 
@@ -198,9 +199,9 @@ def test_one_failed_draw_fails_the_score():
 
 
 def test_draws_are_uint8_images_or_float_points(untrained):
-    images = generator_draw(untrained, "ema")(3, 0)
+    images = generator_draw(untrained, "ema")(3, 0).samples
     assert (images.dtype, images.shape) == (np.uint8, (3, 1, 8, 8))
-    points = generator_draw(gans.build("wgan", data_dim=2, seed=0), "raw")(3, 0)
+    points = generator_draw(gans.build("wgan", data_dim=2, seed=0), "raw")(3, 0).samples
     assert (points.dtype, points.shape) == (np.float32, (3, 2))
 
 

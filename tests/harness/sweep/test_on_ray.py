@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -69,8 +70,7 @@ class Drive:
     def __init__(self, folder: Path, *options: str) -> None:
         self.place = folder.parent / "place"
         self.place.mkdir()
-        self.scratch = folder.parent / "scratch"
-        self.scratch.mkdir()
+        self.scratch = Path(tempfile.mkdtemp(prefix="ray-"))  # short: the path of a socket has 107 characters
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
@@ -106,6 +106,7 @@ class Drive:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
+        shutil.rmtree(self.scratch)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ganbench.errors import UserError
 from gans.catalogue import VARIANTS
 from harness.config import resolve, trial_id
 from harness.precheck import check_names
-from harness.sweep.spec import as_wandb_sweep, read_spec, wandb_gaps
+from harness.sweep.spec import as_wandb_sweep, read_spec, study_of, wandb_gaps
 
 SHIPPED = Path(__file__).parents[3] / "sweeps"
 
@@ -173,7 +173,9 @@ def test_what_is_exported_is_a_wandb_sweep_of_the_same_trials(read):
 
 
 @pytest.mark.parametrize(
-    ("name", "variants", "each"), [("quickstart", 8, 3), ("modes", 7, 5), ("lucic", 5, 4)], ids=lambda value: str(value)
+    ("name", "variants", "each"),
+    [("quickstart", 8, 3), ("modes", 7, 5), ("conditional", 4, 5), ("lucic", 5, 4)],
+    ids=lambda value: str(value),
 )
 def test_the_shipped_sweeps(name, variants, each):
     path = SHIPPED / f"{name}.yaml"
@@ -335,3 +337,28 @@ def test_a_mistake_in_a_search_is_one_sentence_with_the_place(read, text, messag
     assert message in str(caught.value)
     assert "some.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "planned", "study"),
+    [
+        ("mode-dropping", 42, "mode-dropping"),
+        ("mode-dropping-digits", 21, "mode-dropping"),
+        ("critic-loss", 35, "critic-loss"),
+        ("sensitivity", 60, "sensitivity"),
+    ],
+)
+def test_the_theory_benchs_sweeps_of_trials(name, planned, study):
+    path = SHIPPED / "theory" / f"{name}.yaml"
+    spec = read_spec(path)
+    assert (spec.name, spec.planned, spec.study) == (name, planned, study)
+    assert study_of(path) == study
+    for config in spec.trials:
+        check_names(config)
+
+
+def test_a_study_is_one_that_there_is(read, tmp_path):
+    assert read(GRID).study is None
+    assert study_of(tmp_path / "missing.yaml") is None
+    with pytest.raises(UserError, match="unknown study 'modes-drop': did you mean 'mode-dropping'"):
+        read("study: modes-drop\n" + GRID)

@@ -20,7 +20,7 @@ from harness import data
 from harness.config import TrainerConfig, TrialConfig, resolve
 from harness.data.sampler import RoundLoader
 from harness.trial import ranks
-from harness.trial.game import new_gan, new_sampler
+from harness.trial.game import classes_of, new_gan, new_sampler
 from harness.trial.trainer import lean_trainer
 
 WORLD = 2
@@ -29,7 +29,7 @@ WORLD = 2
 def play(config: TrialConfig, device: str = "cpu") -> dict[str, Any]:
     """The game's end: weights, optimisers, samples, and each step's scalars."""
     dataset = data.load(config.data.name, size=config.data.size, n=config.data.n, seed=config.data.seed)
-    gan = new_gan(config, dataset.shape)
+    gan = new_gan(config, dataset.shape, classes_of(config, dataset))
     trainer = lean_trainer(config=config.trainer, device=device)
     sampler = new_sampler(config, dataset, trainer, gan.schedule)
     rounds = gan.schedule.rounds(config.images)

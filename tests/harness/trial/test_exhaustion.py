@@ -19,10 +19,10 @@ def room_for(monkeypatch):
     def limit(rows):
         generate = gans.GAN._generate
 
-        def generated(self, latent):
+        def generated(self, latent, labels=None):
             if len(latent) > rows:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return generate(self, latent)
+            return generate(self, latent, labels)
 
         monkeypatch.setattr(gans.GAN, "_generate", generated)
 

@@ -17,7 +17,8 @@ DOOMED = {"health.window": 1, "health.gradient_floor": 1e9}
 
 
 def monitor(objective: str = "minimax", *, total: int = 1000, side: int | None = None, modes=None, **health) -> Monitor:
-    recipe = Recipe(objective=objective, start_size=4, fade_share=0.5)
+    constraint = "clip" if objective == "wasserstein" else "none"
+    recipe = Recipe(objective=objective, constraint=constraint, start_size=4, fade_share=0.5)
     return Monitor(HealthConfig(**health), recipe, total_images=total, grown_side=side, modes=modes)
 
 

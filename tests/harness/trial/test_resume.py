@@ -144,6 +144,7 @@ def images_of(name: str, folder: Path) -> str:
     [
         *((name, "digits") for name in gans.names()[:8]),
         ("wgan-gp", "ring8"),
+        *((name, "digits") for name in ("cgan", "acgan", "projection")),
         ("ttur", "grid25"),
         ("vanilla", "polygons"),
         ("lsgan", "folder"),

@@ -1,0 +1,1 @@
+"""Additions to ganbench; importing this imports nothing heavy."""
