@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def read_assignments(assignments: Sequence[str], *, example: str) -> dict[str, A
             raise UserError(f"option {key} is given twice: keep one of {raw[key]!r} and {text!r}")
         raw[key] = parse_yaml(text, f"option {key}")
     return raw
+
+
+def format_assignments(options: Mapping[str, Any]) -> list[str]:
+    """What `read_assignments` reads as these options.
+
+    >>> format_assignments({"gan.name": "wgan", "images": 2000, "evaluation.metrics": ["fid"], "data.name": "1e3"})
+    ['gan.name=wgan', 'images=2000', 'evaluation.metrics=["fid"]', 'data.name="1e3"']
+    """
+
+    def text(name: str, value: Any) -> str:
+        plain = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and parse_yaml(value, name) == value
+        return str(value) if plain else json.dumps(value, ensure_ascii=False)  # which YAML reads too
+
+    return [f"{name}={text(name, value)}" for name, value in options.items()]
 
 
 def read_mapping(path: Path) -> tuple[str, dict[str, Any]]:

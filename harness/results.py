@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ganbench.errors import UserError
 from harness.config import TrialConfig, seedless
+from harness.config_text import format_assignments
 from harness.labels import recipe_labels
 from harness.store import TrialFolder, trial_state
 from harness.sweep import search as searches
 from harness.sweep.benchmark import Metric
-from harness.sweep.folder import load_manifest, trial_folder
+from harness.sweep.folder import load_manifest, read_overrides, trial_folder
 from harness.sweep.search import Search
 from harness.sweep.spec import study_of
 from metrics.catalogue import METRICS, REGISTRY, label_for
@@ -240,7 +241,7 @@ class _Curves:
 def _commands(paths: Sequence[Path]) -> list[str]:
     """The lines that make these results again, from the specs that the folders keep."""
     made = [
-        ("sweep", "run", path / "sweep.yaml", "--out", f"{path}-again")
+        ("sweep", "run", path / "sweep.yaml", *format_assignments(read_overrides(path)), "--out", f"{path}-again")
         if (path / "sweep.yaml").is_file()
         else ("train", "--config", path / "config.yaml", "--out", f"{path}-again")
         for path in paths

@@ -29,6 +29,8 @@ from harness.sweep.spec import SweepSpec
 
 _MANIFEST = "manifest.json"
 _LOCK = ".lock"
+_OPTIONAL = ("search", "pruning", "ensemble", "overrides")
+"""What a manifest may be without."""
 CHANGES = 3
 """Differences that are told of a sweep that is refused."""
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -47,6 +49,8 @@ class Manifest:
     """What stops trials early, as `Pruning.as_json` gives it."""
     ensemble: Literal["seeds"] | None = None
     """seeds: trials that differ by their seed alone are trained together."""
+    overrides: Mapping[str, Any] | None = None
+    """What the command line set for every trial, as `SweepSpec.overrides` has it; the spec's file does not say it."""
     stamp: object = field(default=None, compare=False)
     """Which writing of the file this is, for `manifest_stamp` to be compared with."""
 
@@ -98,6 +102,7 @@ def prepare(folder: Path, spec: SweepSpec) -> Manifest:
             search=spec.search.as_json() if spec.search else None,
             pruning=spec.pruning.as_json() if spec.pruning else None,
             ensemble=spec.ensemble,
+            overrides=spec.overrides or None,
         )
         if (folder / _MANIFEST).exists():
             held = load_manifest(folder, known=trials)
@@ -131,7 +136,7 @@ def _write(folder: Path, manifest: Manifest) -> Manifest:
 
     One trial a line: thousands are written and read in a fraction of the time that indented JSON takes.
     """
-    head = {name: getattr(manifest, name) for name in ("name", "spec_sha256", "search", "pruning", "ensemble")}
+    head = {name: getattr(manifest, name) for name in ("name", "spec_sha256", *_OPTIONAL)}
     lines = (json.dumps({"id": key, "config": c.model_dump(mode="json")}) for key, c in manifest.trials.items())
     opening = json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}")
     write_text(folder / _MANIFEST, f'{opening},\n  "trials": [\n' + ",\n".join(lines) + "\n  ]\n}\n")
@@ -151,7 +156,7 @@ def load_manifest(folder: Path, *, known: Mapping[str, TrialConfig] | None = Non
             stamp = _stamp(os.fstat(file.fileno()))
             raw = json.load(file)
         trials = {str(trial["id"]): _load_trial(trial["id"], trial["config"], known or {}) for trial in raw["trials"]}
-        rest = {name: raw.get(name) for name in ("search", "pruning", "ensemble")}
+        rest = {name: raw.get(name) for name in _OPTIONAL}
         manifest = Manifest(str(raw["name"]), str(raw["spec_sha256"]), trials, **rest, stamp=stamp)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} holds no sweep: it has no {_MANIFEST}") from None
@@ -163,6 +168,11 @@ def load_manifest(folder: Path, *, known: Mapping[str, TrialConfig] | None = Non
         if not _ID.fullmatch(key):  # an id is a folder's name, and none may lead out of the sweep's
             raise UserError(f"{path}: {key!r} is no trial's id")
     return manifest
+
+
+def read_overrides(folder: Path) -> Mapping[str, Any]:
+    """A sweep's `Manifest.overrides`; its trials are not looked at, so the manifest is one that has been loaded."""
+    return json.loads((folder / _MANIFEST).read_bytes()).get("overrides") or {}
 
 
 def manifest_stamp(folder: Path) -> object:

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -66,6 +66,8 @@ class SweepSpec:
     """What the report shows beyond the comparison: one of `reports.results.STUDIES`."""
     ensemble: Ensemble | None = None
     """seeds: trials that differ by their seed alone are trained together; None: each alone."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """By dotted key, what was set for every trial in place of what the file says."""
 
     @cached_property
     def trials(self) -> list[TrialConfig]:
@@ -148,6 +150,7 @@ def _spec(text: str, raw: Mapping[str, Any], *, default_name: str, overrides: Ma
         pruning=pruning,
         early_terminate=raw.get("early_terminate"),
         study=study,
+        overrides=overrides,
         ensemble=ensemble,
     )
 

@@ -1,6 +1,5 @@
 """The alternating game as a Lightning module: counters, constraints in play, averages, sampling, exact resume."""
 
-
 import pytest
 import pytorch_lightning as pl
 import torch

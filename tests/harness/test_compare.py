@@ -20,7 +20,7 @@ def make_sweep(tmp_path, tiny, trained):
     def make(name: str, **factors: float):
         folder = tmp_path / name
         configs = [tiny(gan, seed=seed) for gan in ("vanilla", "lsgan") for seed in range(3)]
-        facts = {"search": None, "pruning": None, "ensemble": None}
+        facts = {"search": None, "pruning": None, "ensemble": None, "overrides": {}}
         spec = SimpleNamespace(name=name, source_text="x: 1\n", trials=configs, **facts)
         for key, config in prepare(folder, spec).trials.items():
             trial = trial_folder(folder, key)

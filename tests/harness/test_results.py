@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ganbench.errors import UserError
+from harness.config import trial_id
+from harness.config_text import parse_assignments
 from harness.results import collect, find_trials
 from harness.store import TrialFolder
 from harness.sweep.benchmark import Metric
 from harness.sweep.folder import extend, load_manifest, prepare, trial_folder
 from harness.sweep.search import Search
+from harness.sweep.spec import read_spec
 from reports import comparison, write
 
 NAN = {"kind": "nan", "images": 64, "detail": "loss/generator became nan"}
@@ -26,7 +31,9 @@ def sweep(tmp_path, tiny, trained):
     """Four trials: one done, one failed, one diverged, one never started."""
     folder = tmp_path / "mine"
     configs = [tiny(), tiny(seed=1), tiny(seed=2), tiny("lsgan")]
-    spec = SimpleNamespace(name="mine", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None)
+    spec = SimpleNamespace(
+        name="mine", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
+    )
     done, failed, diverged, _ = prepare(folder, spec).trials
     shutil.copytree(trained, trial_folder(folder, done).path)
     trial_folder(folder, failed).claim(configs[1])
@@ -87,7 +94,7 @@ def test_of_a_search_in_phases_only_the_last_is_compared(tmp_path, tiny, trained
     rates = {"gan.lr_generator": 0.001}
     tried = [tiny(**rates), tiny(**{"gan.lr_generator": 0.002})]
     configs = [*tried, *(tiny(seed=seed, **rates) for seed in (1, 2))]
-    rest = {"search": search, "pruning": None, "ensemble": None}
+    rest = {"search": search, "pruning": None, "ensemble": None, "overrides": {}}
     spec = SimpleNamespace(name="study", source_text="x: 1\n", trials=configs[:2], **rest)
     keys = list(prepare(folder, spec).trials)
     none = collect([folder])
@@ -182,7 +189,9 @@ def test_the_gallery_is_found(sweep):
 
 
 def test_nothing_trained_yet(tmp_path, tiny):
-    spec = SimpleNamespace(name="new", source_text="x: 1\n", trials=[tiny()], search=None, pruning=None, ensemble=None)
+    spec = SimpleNamespace(
+        name="new", source_text="x: 1\n", trials=[tiny()], search=None, pruning=None, ensemble=None, overrides={}
+    )
     prepare(tmp_path / "new", spec)
     results = collect([tmp_path / "new"])
     assert list(results.trials["status"]) == ["pending"]
@@ -209,7 +218,9 @@ def test_long_histories_take_little_memory(sweep):
 
 def test_a_sweep_of_failures_only_renders_and_says_so(tmp_path, tiny):
     configs = [tiny(seed=seed) for seed in range(3)]
-    spec = SimpleNamespace(name="bad", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None)
+    spec = SimpleNamespace(
+        name="bad", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
+    )
     for key, config in zip(prepare(tmp_path / "bad", spec).trials, configs, strict=True):
         trial_folder(tmp_path / "bad", key).claim(config)
         trial_folder(tmp_path / "bad", key).write_status("failed", reason="killed by signal 9", images=16)
@@ -226,3 +237,16 @@ def test_commands_quote_what_a_shell_would_take_apart(tmp_path, trained):
         f"ganbench train --config '{path}/config.yaml' --out '{path}-again'",
         f"ganbench report '{path}'",
     ]
+
+
+def test_commands_repeat_what_the_command_line_set(tmp_path):
+    (tmp_path / "two.yaml").write_text(
+        "parameters:\n  gan: {values: [wgan, lsgan]}\n  dataset: {value: digits}\nmethod: grid\n"
+    )
+    options = {"images": 2000, "evaluation.metrics": ["fid"], "gan.lr_generator": 1e-5, "gan.network": "dcgan"}
+    manifest = prepare(tmp_path / "runs", read_spec(tmp_path / "two.yaml", options))
+    words = shlex.split(collect([tmp_path / "runs"]).commands[0])
+    assert words[:3] == ["ganbench", "sweep", "run"]
+    assert words[-2:] == ["--out", f"{tmp_path}/runs-again"]
+    again = read_spec(Path(words[3]), parse_assignments(words[4:-2]))
+    assert [trial_id(config) for config in again.trials] == list(manifest.trials)

@@ -229,7 +229,9 @@ def folder(tmp_path):
     from harness.sweep.folder import prepare, trial_folder
 
     configs = [resolve({"gan": "wgan", "dataset": "digits", "images": 1000})]
-    spec = SimpleNamespace(name="study", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None)
+    spec = SimpleNamespace(
+        name="study", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
+    )
     (key,) = prepare(tmp_path, spec).trials
     return trial_folder(tmp_path, key)
 

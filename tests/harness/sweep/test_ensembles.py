@@ -41,7 +41,9 @@ def lay_out(folder: Path, *behaviours: str, seeds: int = 3) -> list[str]:
         for seed in range(seeds)
         for behaviour in behaviours
     ]
-    spec = SimpleNamespace(name="s", source_text="", trials=configs, search=None, pruning=None, ensemble="seeds")
+    spec = SimpleNamespace(
+        name="s", source_text="", trials=configs, search=None, pruning=None, ensemble="seeds", overrides={}
+    )
     return list(prepare(folder, spec).trials)
 
 

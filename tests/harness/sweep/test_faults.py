@@ -49,7 +49,14 @@ def lay_out(trial):
         configs = [trial(number) for number in range(trials)]
         by_id = {trial_id(config): config for config in configs}
         spec = SimpleNamespace(
-            name="s", source_text="", trials=configs, by_id=by_id, search=None, pruning=None, ensemble=None
+            name="s",
+            source_text="",
+            trials=configs,
+            by_id=by_id,
+            search=None,
+            pruning=None,
+            ensemble=None,
+            overrides={},
         )
         return list(prepare(folder, spec).trials)
 

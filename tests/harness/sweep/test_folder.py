@@ -24,7 +24,9 @@ from harness.sweep.spec import read_spec
 def spec(*trials: dict, name: str = "s", text: str = "some: text\n", pruning: object = None) -> SimpleNamespace:
     """What `prepare` takes of a specification."""
     configs = [resolve({"gan": "wgan", "dataset": "digits", **trial}) for trial in trials]
-    return SimpleNamespace(name=name, source_text=text, trials=configs, search=None, pruning=pruning, ensemble=None)
+    return SimpleNamespace(
+        name=name, source_text=text, trials=configs, search=None, pruning=pruning, ensemble=None, overrides={}
+    )
 
 
 def test_the_manifest_holds_every_resolved_trial_in_order(tmp_path):

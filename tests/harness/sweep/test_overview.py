@@ -24,7 +24,10 @@ from harness.sweep.search import Search
 def lay_out(folder, *trials: dict, search: Search | None = None, text: str = "x: 1") -> list[TrialFolder]:
     configs = [resolve({"gan": "wgan", "dataset": "digits", "images": 1000, **trial}) for trial in trials]
     manifest = prepare(
-        folder, SimpleNamespace(name="s", source_text=text, trials=configs, search=search, pruning=None, ensemble=None)
+        folder,
+        SimpleNamespace(
+            name="s", source_text=text, trials=configs, search=search, pruning=None, ensemble=None, overrides={}
+        ),
     )
     return [trial_folder(folder, key) for key in manifest.trials]
 
