@@ -44,15 +44,15 @@ class SweepSpec:
     """A sweep, ready to run. Seeds change slowest, so that all recipes advance together."""
 
     name: str
-    description: str
-    source_text: str
+    description: str = ""
+    source_text: str = ""
     """The YAML as it was read."""
-    method: Method
-    parameters: Mapping[str, Distribution]
+    method: Method = "grid"
+    parameters: Mapping[str, Distribution] = field(default_factory=dict)
     """By dotted key as the file has them, those of the `benchmark` block included; overrides are no part of them."""
-    metric: Metric | None
+    metric: Metric | None = None
     """What decides a search and early termination."""
-    benchmark: Benchmark
+    benchmark: Benchmark = field(default_factory=Benchmark)
     grid: Sequence[TrialConfig] = ()
     """The trials of a grid."""
     draws: Search | None = None

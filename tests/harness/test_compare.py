@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
 from ganbench.errors import UserError
 from harness.compare import find_side
 from harness.sweep.folder import prepare, trial_folder
+from harness.sweep.spec import SweepSpec
 
 
 @pytest.fixture
@@ -20,8 +20,7 @@ def make_sweep(tmp_path, tiny, trained):
     def make(name: str, **factors: float):
         folder = tmp_path / name
         configs = [tiny(gan, seed=seed) for gan in ("vanilla", "lsgan") for seed in range(3)]
-        facts = {"search": None, "pruning": None, "ensemble": None, "overrides": {}}
-        spec = SimpleNamespace(name=name, source_text="x: 1\n", trials=configs, **facts)
+        spec = SweepSpec(name=name, source_text="x: 1\n", grid=configs)
         for key, config in prepare(folder, spec).trials.items():
             trial = trial_folder(folder, key)
             shutil.copytree(trained, trial.path)

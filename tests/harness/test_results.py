@@ -8,7 +8,6 @@ import shlex
 import shutil
 import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +19,7 @@ from harness.store import TrialFolder
 from harness.sweep.benchmark import Metric
 from harness.sweep.folder import extend, load_manifest, prepare, trial_folder
 from harness.sweep.search import Search
-from harness.sweep.spec import read_spec
+from harness.sweep.spec import SweepSpec, read_spec
 from reports import comparison, write
 
 NAN = {"kind": "nan", "images": 64, "detail": "loss/generator became nan"}
@@ -31,9 +30,7 @@ def sweep(tmp_path, tiny, trained):
     """Four trials: one done, one failed, one diverged, one never started."""
     folder = tmp_path / "mine"
     configs = [tiny(), tiny(seed=1), tiny(seed=2), tiny("lsgan")]
-    spec = SimpleNamespace(
-        name="mine", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
-    )
+    spec = SweepSpec(name="mine", source_text="x: 1\n", grid=configs)
     done, failed, diverged, _ = prepare(folder, spec).trials
     shutil.copytree(trained, trial_folder(folder, done).path)
     trial_folder(folder, failed).claim(configs[1])
@@ -94,8 +91,7 @@ def test_of_a_search_in_phases_only_the_last_is_compared(tmp_path, tiny, trained
     rates = {"gan.lr_generator": 0.001}
     tried = [tiny(**rates), tiny(**{"gan.lr_generator": 0.002})]
     configs = [*tried, *(tiny(seed=seed, **rates) for seed in (1, 2))]
-    rest = {"search": search, "pruning": None, "ensemble": None, "overrides": {}}
-    spec = SimpleNamespace(name="study", source_text="x: 1\n", trials=configs[:2], **rest)
+    spec = SweepSpec(name="study", source_text="x: 1\n", grid=configs[:2], search=search)
     keys = list(prepare(folder, spec).trials)
     none = collect([folder])
     assert (len(none.trials), len(none.search.trials), none.search.trials["chosen"].any()) == (0, 2, False)
@@ -189,9 +185,7 @@ def test_the_gallery_is_found(sweep):
 
 
 def test_nothing_trained_yet(tmp_path, tiny):
-    spec = SimpleNamespace(
-        name="new", source_text="x: 1\n", trials=[tiny()], search=None, pruning=None, ensemble=None, overrides={}
-    )
+    spec = SweepSpec(name="new", source_text="x: 1\n", grid=[tiny()])
     prepare(tmp_path / "new", spec)
     results = collect([tmp_path / "new"])
     assert list(results.trials["status"]) == ["pending"]
@@ -218,9 +212,7 @@ def test_long_histories_take_little_memory(sweep):
 
 def test_a_sweep_of_failures_only_renders_and_says_so(tmp_path, tiny):
     configs = [tiny(seed=seed) for seed in range(3)]
-    spec = SimpleNamespace(
-        name="bad", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
-    )
+    spec = SweepSpec(name="bad", source_text="x: 1\n", grid=configs)
     for key, config in zip(prepare(tmp_path / "bad", spec).trials, configs, strict=True):
         trial_folder(tmp_path / "bad", key).claim(config)
         trial_folder(tmp_path / "bad", key).write_status("failed", reason="killed by signal 9", images=16)

@@ -223,15 +223,13 @@ def wait_for(text: str, written: list[bytes]) -> None:
 
 @pytest.fixture
 def folder(tmp_path):
-    from types import SimpleNamespace
 
     from harness.config import resolve
     from harness.sweep.folder import prepare, trial_folder
+    from harness.sweep.spec import SweepSpec
 
     configs = [resolve({"gan": "wgan", "dataset": "digits", "images": 1000})]
-    spec = SimpleNamespace(
-        name="study", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
-    )
+    spec = SweepSpec(name="study", source_text="x: 1\n", grid=configs)
     (key,) = prepare(tmp_path, spec).trials
     return trial_folder(tmp_path, key)
 

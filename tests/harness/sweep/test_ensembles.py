@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +14,7 @@ from harness.sweep.claims import take, take_all
 from harness.sweep.folder import load_manifest, log_file, prepare, trial_folder
 from harness.sweep.overview import status
 from harness.sweep.scheduler import run_sweep
-from harness.sweep.spec import read_spec, wandb_gaps
+from harness.sweep.spec import SweepSpec, read_spec, wandb_gaps
 
 HERE = Path(__file__).parent
 
@@ -41,9 +40,7 @@ def lay_out(folder: Path, *behaviours: str, seeds: int = 3) -> list[str]:
         for seed in range(seeds)
         for behaviour in behaviours
     ]
-    spec = SimpleNamespace(
-        name="s", source_text="", trials=configs, search=None, pruning=None, ensemble="seeds", overrides={}
-    )
+    spec = SweepSpec(name="s", grid=configs, ensemble="seeds")
     return list(prepare(folder, spec).trials)
 
 

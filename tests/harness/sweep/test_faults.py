@@ -10,7 +10,6 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +18,7 @@ from harness.store import TrialFolder
 from harness.sweep.claims import held
 from harness.sweep.folder import extend, load_manifest, log_file, prepare, trial_folder
 from harness.sweep.scheduler import MAX_RESTARTS
+from harness.sweep.spec import SweepSpec
 from harness.tracking.journal import Journal
 
 DRIVE = Path(__file__).with_name("drive.py")
@@ -47,17 +47,7 @@ def trial(tiny):
 def lay_out(trial):
     def prepare_real(folder: Path, trials: int) -> list[str]:
         configs = [trial(number) for number in range(trials)]
-        by_id = {trial_id(config): config for config in configs}
-        spec = SimpleNamespace(
-            name="s",
-            source_text="",
-            trials=configs,
-            by_id=by_id,
-            search=None,
-            pruning=None,
-            ensemble=None,
-            overrides={},
-        )
+        spec = SweepSpec(name="s", grid=configs)
         return list(prepare(folder, spec).trials)
 
     return prepare_real

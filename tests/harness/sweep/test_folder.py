@@ -18,15 +18,13 @@ from harness.store import TrialFolder
 from harness.sweep import claims
 from harness.sweep.folder import extend, load_manifest, locked, prepare, requeue, trial_folder
 from harness.sweep.overview import status
-from harness.sweep.spec import read_spec
+from harness.sweep.spec import SweepSpec, read_spec
 
 
-def spec(*trials: dict, name: str = "s", text: str = "some: text\n", pruning: object = None) -> SimpleNamespace:
+def spec(*trials: dict, name: str = "s", text: str = "some: text\n", pruning: object = None) -> SweepSpec:
     """What `prepare` takes of a specification."""
     configs = [resolve({"gan": "wgan", "dataset": "digits", **trial}) for trial in trials]
-    return SimpleNamespace(
-        name=name, source_text=text, trials=configs, search=None, pruning=pruning, ensemble=None, overrides={}
-    )
+    return SweepSpec(name=name, source_text=text, grid=configs, pruning=pruning)
 
 
 def test_the_manifest_holds_every_resolved_trial_in_order(tmp_path):

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,16 +18,12 @@ from harness.sweep.claims import take
 from harness.sweep.folder import load_manifest, log_file, prepare, trial_folder
 from harness.sweep.overview import Reader, status
 from harness.sweep.search import Search
+from harness.sweep.spec import SweepSpec
 
 
 def lay_out(folder, *trials: dict, search: Search | None = None, text: str = "x: 1") -> list[TrialFolder]:
     configs = [resolve({"gan": "wgan", "dataset": "digits", "images": 1000, **trial}) for trial in trials]
-    manifest = prepare(
-        folder,
-        SimpleNamespace(
-            name="s", source_text=text, trials=configs, search=search, pruning=None, ensemble=None, overrides={}
-        ),
-    )
+    manifest = prepare(folder, SweepSpec(name="s", source_text=text, grid=configs, search=search))
     return [trial_folder(folder, key) for key in manifest.trials]
 
 

@@ -37,12 +37,7 @@ def lay_out(folder: Path, *behaviours: str) -> dict[str, str]:
     configs = [
         resolve({"gan": "wgan", "dataset": behaviour, "seed": seed}) for seed, behaviour in enumerate(behaviours)
     ]
-    manifest = prepare(
-        folder,
-        SimpleNamespace(
-            name="s", source_text="x: 1\n", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
-        ),
-    )
+    manifest = prepare(folder, SweepSpec(name="s", source_text="x: 1\n", grid=configs))
     return {config.data.name: key for key, config in manifest.trials.items()}
 
 
@@ -252,12 +247,7 @@ def test_one_trial_per_gpu_where_nothing_else_is_asked_for(folder, run):
 
 def test_a_trial_gets_as_many_gpus_as_it_trains_on(folder, run):
     configs = [resolve({"gan": "wgan", "dataset": "gpu", "seed": seed, "trainer.devices": 2}) for seed in range(2)]
-    prepare(
-        folder,
-        SimpleNamespace(
-            name="s", source_text="", trials=configs, search=None, pruning=None, ensemble=None, overrides={}
-        ),
-    )
+    prepare(folder, SweepSpec(name="s", grid=configs))
     run(jobs=None, gpus=("a", "b", "c", "d"))
     assert {(folder / f"gpu-{seed}").read_text() for seed in range(2)} == {"a,b", "c,d"}
     assert [(folder / "come" / str(seed)).read_text() for seed in range(2)] == ["2", "2"]
